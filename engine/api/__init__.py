@@ -1,0 +1,1 @@
+"""What users call: Engine, schedulers, explain, and how a model's name becomes a file."""

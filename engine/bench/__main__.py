@@ -1,0 +1,162 @@
+"""`python -m engine.bench MODEL`: see arguments.py for the flags, report.py for what is printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.bench import report
+from engine.bench.arguments import parse_arguments
+from engine.bench.engines import check_engine
+from engine.bench.job import SCENARIOS, Job, concrete_shapes, has_open_dimensions
+from engine.bench.machine import describe_machine, load_warning, other_load
+from engine.bench.turns import Measurement, measure_alone, measure_in_turns
+from engine.bench.validate import Agreement, compare, reference_outputs
+from engine.errors import OptionError
+from engine.frontend import open_model
+from engine.machine.topology import topology
+from engine.utils import model_to_path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, or 2 after one line on standard error."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        _run(parse_arguments(arguments))
+    except KeyboardInterrupt:
+        return 130
+    # A command ends with a sentence, whatever an engine raises.
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"error: {lines[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    for engine in options.engine:
+        check_engine(engine)
+    if options.validate:
+        check_engine("onnxruntime")
+    _check_export_path(options.export_path)
+    job = _job(options)
+    if options.thread_pinning:
+        # Read by our engine when it opens; the processes of a comparison inherit it.
+        os.environ["ENGINE_PIN"] = "0" if options.thread_pinning == "none" else "1"
+    if options.idle_check:
+        _note(options, load_warning(other_load()))
+    measurements = _measure(options, job)
+    agreements = _agreements(options, job, measurements)
+    _print(options, job, measurements, agreements)
+    if options.export_path:
+        _export(Path(options.export_path), job, measurements, agreements)
+
+
+def _note(options: argparse.Namespace, text: str | None) -> None:
+    if text and not options.quiet:
+        print(text, file=sys.stderr)
+
+
+def _check_export_path(export_path: str | None) -> None:
+    """Better now than after ten seconds of measuring."""
+    if export_path and not Path(export_path).absolute().parent.is_dir():
+        message = f"cannot export to {export_path}: its folder does not exist."
+        raise OptionError(message)
+
+
+def _job(options: argparse.Namespace) -> Job:
+    path = model_to_path(options.model_path)
+    inputs = open_model(path).inputs
+    shapes = concrete_shapes(inputs, options.input_shapes, options.batch_size)
+    if options.input_shapes is None and has_open_dimensions(inputs):
+        taken = ", ".join(f"{e.name} {list(s)}" for e, s in zip(inputs, shapes, strict=True))
+        _note(options, f"The model leaves dimensions open; taken: {taken}. Name others with -i.")
+    cores = options.num_cores or topology().available
+    return Job(
+        model=options.model_path,
+        path=path,
+        batch_size=options.batch_size or next((shape[0] for shape in shapes if shape), 1),
+        names=tuple(entry.name for entry in inputs),
+        dtypes=tuple(entry.dtype.name for entry in inputs),
+        shapes=shapes,
+        input_shapes=options.input_shapes,
+        cores=cores,
+        scenario=options.scenario,
+        streams=_streams(options, cores),
+        seconds=options.time,
+        warmup_seconds=options.warmup_time,
+    )
+
+
+def _streams(options: argparse.Namespace, cores: int) -> int:
+    if not SCENARIOS[options.scenario].concurrent:
+        return 1
+    if options.num_streams:
+        return int(options.num_streams)
+    streams = max(1, cores // 2)
+    _note(options, f"num_streams is {streams}, half the cores, which is a guess: tune it with -nstreams.")
+    return streams
+
+
+def _measure(options: argparse.Namespace, job: Job) -> list[Measurement]:
+    if len(options.engine) == 1:
+        return [measure_alone(job, options.engine[0], outputs=options.validate)]
+    return measure_in_turns(job, options.engine, outputs=options.validate, debug=options.debug)
+
+
+def _agreements(
+    options: argparse.Namespace, job: Job, measurements: Sequence[Measurement]
+) -> list[list[Agreement] | None]:
+    if not options.validate:
+        return [None] * len(measurements)
+    expected = reference_outputs(job)
+    return [compare(measurement.outputs or [], expected) for measurement in measurements]
+
+
+def _print(
+    options: argparse.Namespace,
+    job: Job,
+    measurements: Sequence[Measurement],
+    agreements: Sequence[list[Agreement] | None],
+) -> None:
+    """Alone, an engine's block stands by itself on standard output; several are told apart below each."""
+    several = len(measurements) > 1
+    for measurement, rows in zip(measurements, agreements, strict=True):
+        print(report.block(job, report.summary_of(job, measurement)))
+        if several:
+            print(f"Engine: {measurement.facts.title}")
+        else:
+            _note(options, f"Engine: {measurement.facts.title}")
+        if rows is not None:
+            print(*(f"Against onnxruntime: {row}" for row in rows), sep="\n")
+        if several:
+            print()
+    if several:
+        print(report.comparison(job, measurements))
+
+
+def _export(
+    path: Path,
+    job: Job,
+    measurements: Sequence[Measurement],
+    agreements: Sequence[list[Agreement] | None],
+) -> None:
+    """One engine: its results. Several: a list of them under "engines"."""
+    values = [report.exported(job, m, rows) for m, rows in zip(measurements, agreements, strict=True)]
+    machine = describe_machine()
+    content: dict[str, Any] = {**values[0], "machine": machine}
+    if len(values) > 1:
+        content = {"machine": machine, "engines": values}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

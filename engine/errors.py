@@ -1,0 +1,64 @@
+"""Every error the engine raises, in one tree.
+
+    SparselaneError
+    ├── EngineError (RuntimeError)            something went wrong while compiling or running
+    │   ├── UnsupportedOpError                an operator that no kernel, step or reference knows
+    │   └── InternalError                     a broken promise between two rooms: please report it
+    ├── ModelError (ValueError)               the file is not a model we can read
+    │   └── ModelNotFoundError (FileNotFoundError)
+    ├── OptionError (ValueError)              an argument, option or environment variable out of range
+    └── InputError (ValueError)               what was given to run() does not fit the model
+        ├── InputTypeError                    not a list, not contiguous
+        └── TensorError (RuntimeError)        dtype, shape or count; old code catches either kind
+
+Messages have three parts: what happened, where, what to do next.
+"""
+
+from __future__ import annotations
+
+
+class SparselaneError(Exception):
+    """Root of all errors that the engine, the pipelines and the server raise on purpose."""
+
+
+class EngineError(SparselaneError, RuntimeError):
+    """Compiling or running a model failed."""
+
+
+class UnsupportedOpError(EngineError):
+    """An operator of the model is known to no kernel and to no reference."""
+
+
+class InternalError(EngineError):
+    """One room of the engine broke its promise to another."""
+
+
+class ModelError(SparselaneError, ValueError):
+    """A model file cannot be read: missing, truncated, or not ONNX."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """No model at the given path, folder or stub."""
+
+    # OSError would format itself from errno; the message is all there is here.
+    __str__ = Exception.__str__
+
+
+class OptionError(SparselaneError, ValueError):
+    """An argument, option or environment variable has a value out of its range."""
+
+
+class OptionTypeError(OptionError, TypeError):
+    """An argument is of a type that the parameter does not take."""
+
+
+class InputError(SparselaneError, ValueError):
+    """The arrays given to a model do not fit it."""
+
+
+class InputTypeError(InputError):
+    """The inputs are not a list of C-contiguous arrays."""
+
+
+class TensorError(InputError, RuntimeError):
+    """An input has the wrong dtype or shape, or there are too many or too few."""

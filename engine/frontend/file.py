@@ -1,0 +1,175 @@
+"""Reading a model file: existence, parsing, the checker, initialisers as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, ValueInfoProto, helper, inliner, numpy_helper
+
+from engine.errors import ModelError, ModelNotFoundError, UnsupportedOpError
+from engine.frontend.external_data import read_external
+from engine.frontend.model import (
+    CONTRIB,
+    OLDEST_OPSET,
+    Model,
+    ModelInput,
+    numpy_dtype,
+    read_body,
+    unsupported,
+)
+from engine.graph import Array
+
+KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", CONTRIB})
+# protobuf cannot hold more in one message; larger models keep their weights outside.
+MAX_FILE_BYTES = 2**31 - 1
+MAX_DIMS = 32
+
+
+def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
+    """Read and check a model: a path, the bytes of a file, or a parsed model (which is not changed).
+
+    Raises ModelNotFoundError (no such file), ModelError (not ONNX, truncated, refused by the checker, unsafe
+    external data) or UnsupportedOpError (an operator or domain that nobody here knows).
+    """
+    proto, name, folder = _parse(source)
+    arrays = _take_initialisers(proto, name, folder)
+    _check(proto, arrays, name)
+    opsets = _opsets(proto, name)
+    inputs = tuple(_input(entry, name) for entry in proto.graph.input if entry.name not in arrays)
+    return Model(name, inputs, read_body(proto.graph, arrays, opsets), opsets, proto.ir_version)
+
+
+def _parse(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
+    proto = onnx.ModelProto()
+    if isinstance(source, onnx.ModelProto):
+        proto.CopyFrom(source)
+        return proto, source.graph.name or "model", None
+    if isinstance(source, bytes):
+        content, name, folder = source, "model bytes", None
+    else:
+        path = Path(source)
+        if not path.is_file():
+            message = f"there is no model file at {path}; check the path."
+            raise ModelNotFoundError(message)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            message = (
+                f"{path} is larger than 2 GiB, which ONNX cannot hold; save its weights as external data."
+            )
+            raise ModelError(message)
+        content, name, folder = path.read_bytes(), str(path), path.parent
+    try:
+        proto.ParseFromString(content)
+    except (DecodeError, RuntimeError) as error:
+        message = (
+            f"{name} is not an ONNX model, or is truncated ({len(content)} bytes); copy or export it again."
+        )
+        raise ModelError(message) from error
+    if not proto.ir_version or not proto.HasField("graph"):
+        message = f"{name} is not an ONNX model: it holds no graph; copy or export it again."
+        raise ModelError(message)
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
+    return proto, name, folder
+
+
+def _take_initialisers(proto: onnx.ModelProto, name: str, folder: Path | None) -> dict[str, Array]:
+    """Move the weights out of `proto` into arrays: held once, and the checker has no copy of them to make."""
+    if proto.graph.sparse_initializer:
+        message = f"{name} holds sparse initialisers, which are not supported; save the weights dense."
+        raise ModelError(message)
+    arrays = {tensor.name: _array(tensor, folder, name) for tensor in proto.graph.initializer}
+    _refuse_external_attributes(proto.graph, name)
+    del proto.graph.initializer[:]
+    return arrays
+
+
+def _array(tensor: TensorProto, folder: Path | None, name: str) -> Array:
+    if len(tensor.dims) > MAX_DIMS or any(size < 0 for size in tensor.dims):
+        message = f"{name}: tensor {tensor.name!r} has impossible sizes {list(tensor.dims)}; export it again."
+        raise ModelError(message)
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return read_external(tensor, folder, name)
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (TypeError, ValueError, KeyError) as error:
+        message = (
+            f"{name}: tensor {tensor.name!r} cannot be read ({_first_line(error)}); export the model again."
+        )
+        raise ModelError(message) from error
+
+
+def _refuse_external_attributes(graph: onnx.GraphProto, name: str) -> None:
+    """Tensors in attributes and bodies must be stored in the file: the onnx package would follow any path."""
+    for node in graph.node:
+        for entry in node.attribute:
+            tensors = [entry.t, *entry.tensors, *entry.g.initializer]
+            if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
+                message = f"{name}: node {node.name!r} keeps a tensor outside the file; store it inside."
+                raise ModelError(message)
+            _refuse_external_attributes(entry.g, name)
+
+
+def _check(proto: onnx.ModelProto, arrays: dict[str, Array], name: str) -> None:
+    """Run the checker with the initialisers standing as inputs."""
+    declared = {entry.name for entry in proto.graph.input}
+    count = len(proto.graph.input)
+    proto.graph.input.extend(_declaration(key, array) for key, array in arrays.items() if key not in declared)
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        if "No Op registered for" in str(error) or "No opset import for domain" in str(error):
+            message = f"{name}: {_first_line(error)}. Export the model with standard operators."
+            raise UnsupportedOpError(message) from error
+        message = f"{name} is not a valid ONNX model: {_first_line(error)}"
+        raise ModelError(message) from error
+    del proto.graph.input[count:]
+
+
+def _declaration(key: str, array: Array) -> ValueInfoProto:
+    return helper.make_tensor_value_info(key, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+
+def _opsets(proto: onnx.ModelProto, name: str) -> dict[str, int]:
+    opsets: dict[str, int] = {}
+    for entry in proto.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        # Some writers list the default domain twice.
+        opsets[domain] = max(entry.version, opsets.get(domain, 0))
+    if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
+        message = (
+            f"{name} uses opset {opsets['']}; the oldest supported is {OLDEST_OPSET}. Export the model again."
+        )
+        raise UnsupportedOpError(message)
+    _refuse_domains(proto.graph, opsets)
+    return opsets
+
+
+def _refuse_domains(graph: onnx.GraphProto, opsets: dict[str, int]) -> None:
+    for node in graph.node:
+        if node.domain not in KNOWN_DOMAINS:
+            raise unsupported(node.op_type, node.domain, node.name, opsets)
+        for entry in node.attribute:
+            _refuse_domains(entry.g, opsets)
+
+
+def _input(entry: ValueInfoProto, name: str) -> ModelInput:
+    if not entry.type.HasField("tensor_type"):
+        message = f"{name}: input {entry.name!r} is not a tensor; only tensors can be fed."
+        raise ModelError(message)
+    tensor: Any = entry.type.tensor_type
+    if not tensor.HasField("shape"):
+        message = f"{name}: input {entry.name!r} has no declared rank; export the model with one."
+        raise ModelError(message)
+    dims = tuple(
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
+    )
+    return ModelInput(entry.name, numpy_dtype(tensor.elem_type), dims)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,134 @@
+"""Operators that compute: axes counted from the front, window parameters written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.frontend.form import Call, Form, Values
+
+
+def _softmax(call: Call) -> Values | None:
+    x, rank = call.input(0), len(call.input(0).shape)
+    axis = call.attrs["axis"] % max(rank, 1)
+    if call.operation.version >= 13 or axis == rank - 1:
+        return (call.emit(call.operation.op, x, axis=axis),)
+    # Below opset 13 everything from `axis` on is one row.
+    rows = call.emit("Reshape", x, shape=(int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:]))))
+    return (call.emit("Reshape", call.emit(call.operation.op, rows, axis=1), shape=x.shape),)
+
+
+def _reduce(call: Call) -> Values | None:
+    x = call.input(0)
+    axes = call.parameter("axes", 1)
+    if not axes:
+        if call.attrs.get("noop_with_empty_axes"):
+            return (
+                None
+                if call.operation.op not in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
+                else (x,)
+            )
+        axes = tuple(range(len(x.shape)))
+    axes = tuple(sorted(axis % max(len(x.shape), 1) for axis in axes)) if x.shape else ()
+    return (call.emit(call.operation.op, x, axes=axes, keepdims=call.attrs["keepdims"]),)
+
+
+def _extreme(call: Call) -> Values | None:
+    attrs = {**call.attrs, "axis": call.attrs["axis"] % len(call.input(0).shape)}
+    return (call.emit(call.operation.op, call.input(0), **attrs),)
+
+
+def _layer_normalization(call: Call) -> Values | None:
+    x = call.input(0)
+    attrs = {"axis": call.attrs["axis"] % len(x.shape), "epsilon": call.attrs["epsilon"]}
+    wanted = len([name for name in call.operation.outputs if name])
+    return call.emit_all("LayerNormalization", *call.inputs, **attrs, outputs=max(wanted, 1))
+
+
+def _batch_normalization(call: Call) -> Values | None:
+    if call.attrs.get("training_mode") or len([name for name in call.operation.outputs if name]) > 1:
+        return None
+    return (call.emit("BatchNormalization", *call.inputs, epsilon=call.attrs["epsilon"]),)
+
+
+def _clip(call: Call) -> Values | None:
+    x = call.input(0)
+    if call.operation.version >= 11:
+        return (call.emit("Clip", *call.inputs),)
+    low, high = (call.constant(np.asarray(call.attrs[name], x.dtype)) for name in ("min", "max"))
+    return (call.emit("Clip", x, low, high),)
+
+
+def _window(call: Call, kernel: tuple[int, ...]) -> dict[str, Any]:
+    """Attributes of a sliding window: every number there, automatic padding as explicit pads."""
+    attrs = call.attrs
+    count = len(kernel)
+    strides, dilations = (tuple(attrs.get(name) or (1,) * count) for name in ("strides", "dilations"))
+    auto = attrs.get("auto_pad", "NOTSET")
+    pads = tuple(attrs.get("pads") or (0,) * (2 * count))
+    if auto.startswith("SAME"):
+        sizes = call.input(0).shape[2:]
+        totals = [
+            max((-(-size // stride) - 1) * stride + (width - 1) * dilation + 1 - size, 0)
+            for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
+        ]
+        small = tuple(total // 2 for total in totals)
+        large = tuple(total - part for total, part in zip(totals, small, strict=True))
+        # UPPER puts the odd one at the end.
+        pads = small + large if auto == "SAME_UPPER" else large + small
+    elif auto == "VALID":
+        pads = (0,) * (2 * count)
+    return {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": pads}
+
+
+def _conv(call: Call) -> Values | None:
+    weights = call.input(3 if call.operation.op == "QLinearConv" else 1)
+    window = _window(call, weights.shape[2:])
+    return (call.emit(call.operation.op, *call.inputs, **window, group=call.attrs["group"]),)
+
+
+def _pool(call: Call) -> Values | None:
+    attrs = call.attrs
+    if len([name for name in call.operation.outputs if name]) > 1:
+        return None
+    window = _window(call, tuple(attrs["kernel_shape"]))
+    window["ceil_mode"] = attrs.get("ceil_mode", 0)
+    if call.operation.op == "AveragePool":
+        window["count_include_pad"] = attrs.get("count_include_pad", 0)
+    return (call.emit(call.operation.op, call.input(0), **window),)
+
+
+CONSTANT_ATTRIBUTES = {
+    "value": None,
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+
+
+def _constant(call: Call) -> Values | None:
+    for name, dtype in CONSTANT_ATTRIBUTES.items():
+        if name in call.attrs:
+            return (call.constant(np.asarray(call.attrs[name], dtype)),)
+    return None
+
+
+FORMS = (
+    Form(("Constant",), _constant),
+    Form(("Softmax", "LogSoftmax"), _softmax),
+    Form(
+        tuple(
+            f"Reduce{kind}"
+            for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+        ),
+        _reduce,
+    ),
+    Form(("ArgMax", "ArgMin"), _extreme),
+    Form(("LayerNormalization",), _layer_normalization),
+    Form(("BatchNormalization",), _batch_normalization),
+    Form(("Clip",), _clip),
+    Form(("Conv", "ConvInteger", "QLinearConv"), _conv),
+    Form(("AveragePool", "MaxPool"), _pool),
+)

@@ -1,0 +1,34 @@
+"""Activations of ONNX Runtime's own domain, written by its transformer optimiser."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.frontend.form import Call, Form, Values
+from engine.graph import Value
+
+
+def _biased(call: Call) -> Value:
+    x, bias = call.input(0), call.optional(1)
+    return x if bias is None else call.emit("Add", x, bias)
+
+
+def _gelu(call: Call) -> Values | None:
+    return (call.emit("Gelu", _biased(call), approximate="none"),)
+
+
+def _fast_gelu(call: Call) -> Values | None:
+    return (call.emit("Gelu", _biased(call), approximate="tanh"),)
+
+
+def _quick_gelu(call: Call) -> Values | None:
+    x = call.input(0)
+    alpha = call.constant(np.asarray(call.attrs.get("alpha", 1.702), x.dtype))
+    return (call.emit("Mul", x, call.emit("Sigmoid", call.emit("Mul", x, alpha))),)
+
+
+FORMS = (
+    Form(("Gelu", "BiasGelu"), _gelu, "com.microsoft"),
+    Form(("FastGelu",), _fast_gelu, "com.microsoft"),
+    Form(("QuickGelu",), _quick_gelu, "com.microsoft"),
+)

@@ -1,0 +1,138 @@
+"""Movement with static parameters: transposes, slices, joins, look-ups, padding, repetition, resizing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.frontend.form import Call, Form, NotStaticError, Values, static
+from engine.graph import Value
+
+
+def _transpose(call: Call) -> Values | None:
+    x = call.input(0)
+    perm = tuple(int(axis) for axis in call.attrs.get("perm", range(len(x.shape))[::-1]))
+    return (x,) if perm == tuple(range(len(perm))) else (call.emit("Transpose", x, perm=perm),)
+
+
+def _slice(call: Call) -> Values | None:
+    x = call.input(0)
+    starts, ends = call.parameter("starts", 1), call.parameter("ends", 2)
+    if starts is None or ends is None:
+        raise NotStaticError
+    axes = call.parameter("axes", 3) or tuple(range(len(starts)))
+    steps = call.parameter("steps", 4) or (1,) * len(starts)
+    axes = tuple(axis % len(x.shape) for axis in axes)
+    windows = [
+        slice(start, end, step).indices(x.shape[axis])
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
+    ]
+    return (sliced(call, x, axes, windows),)
+
+
+def sliced(call: Call, x: Value, axes: tuple[int, ...], windows: list[tuple[int, int, int]]) -> Value:
+    """The windows (start, end, step) of `x` along `axes`; `x` itself where they cover it."""
+    pairs = zip(axes, windows, strict=True)
+    if all(window == (0, x.shape[axis], 1) for axis, window in pairs):
+        return x
+    starts, ends, steps = zip(*windows, strict=True)
+    return call.emit("Slice", x, axes=axes, starts=starts, ends=ends, steps=steps)
+
+
+def _split(call: Call) -> Values | None:
+    x = call.input(0)
+    axis = call.attrs["axis"] % len(x.shape)
+    count = len(call.operation.outputs)
+    sizes = call.parameter("split", 1)
+    if sizes is None:
+        whole = -(-x.shape[axis] // count)
+        sizes = tuple(min(whole, x.shape[axis] - whole * part) for part in range(count))
+    ends = np.cumsum(sizes).tolist()
+    return tuple(
+        sliced(call, x, (axis,), [(end - size, end, 1)]) for size, end in zip(sizes, ends, strict=True)
+    )
+
+
+def _concat(call: Call) -> Values | None:
+    values = [value for value in call.inputs if value is not None]
+    axis = call.attrs["axis"] % len(values[0].shape)
+    return (values[0],) if len(values) == 1 else (call.emit("Concat", *values, axis=axis),)
+
+
+def _gather(call: Call) -> Values | None:
+    table, indices = call.input(0), call.input(1)
+    axis = call.attrs["axis"] % len(table.shape)
+    return (call.emit(call.operation.op, table, indices, axis=axis),)
+
+
+def _expand(call: Call) -> Values | None:
+    x = call.input(0)
+    shape = np.broadcast_shapes(x.shape, tuple(int(size) for size in static(call.input(1))))
+    return (x,) if shape == x.shape else (call.emit("Expand", x, shape=shape),)
+
+
+def _tile(call: Call) -> Values | None:
+    return (call.emit("Tile", call.input(0), repeats=tuple(int(count) for count in static(call.input(1)))),)
+
+
+def _pad(call: Call) -> Values | None:
+    x = call.input(0)
+    pads = call.parameter("pads", 1)
+    if pads is None:
+        raise NotStaticError
+    value = call.optional(2)
+    if "value" in call.attrs:
+        value = call.constant(np.asarray(call.attrs["value"], x.dtype))
+    axes = call.parameter("axes", 3)
+    if axes is not None:
+        whole = [0] * (2 * len(x.shape))
+        for place, axis in enumerate(axes):
+            whole[axis % len(x.shape)] = pads[place]
+            whole[axis % len(x.shape) + len(x.shape)] = pads[place + len(axes)]
+        pads = tuple(whole)
+    if not any(pads):
+        return (x,)
+    return (call.emit("Pad", x, value, pads=pads, mode=call.attrs["mode"]),)
+
+
+def _resize(call: Call) -> Values | None:
+    attrs = call.attrs
+    plain = not attrs.get("antialias") and not attrs.get("axes") and attrs.get("mode", "nearest") == "nearest"
+    plain = plain and attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    transformation = attrs.get("coordinate_transformation_mode", "asymmetric")
+    if not plain or transformation not in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"):
+        return None
+    return (_nearest(call, transformation, attrs.get("nearest_mode", "floor")),)
+
+
+def _nearest(call: Call, transformation: str, rounding: str) -> Value:
+    x = call.input(0)
+    # Upsample and the first Resize have scales as input 1; later ones put the region of interest there.
+    place = 1 if call.operation.op == "Upsample" or call.operation.version < 11 else 2
+    given = call.optional(place)
+    scales = [] if given is None else static(given).astype(np.float64).tolist()
+    if scales:
+        shape = tuple(int(np.floor(size * scale)) for size, scale in zip(x.shape, scales, strict=True))
+    else:
+        shape = tuple(int(size) for size in static(call.input(3)))
+        scales = [after / before for after, before in zip(shape, x.shape, strict=True)]
+    mode = {"coordinate_transformation_mode": transformation, "nearest_mode": rounding}
+    return call.emit("Resize", x, shape=shape, scales=tuple(scales), **mode)
+
+
+def _constant_of_shape(call: Call) -> Values | None:
+    value = call.attrs.get("value", np.zeros(1, np.float32))
+    return (call.emit("ConstantOfShape", call.input(0), value=value),)
+
+
+FORMS = (
+    Form(("Transpose",), _transpose),
+    Form(("Slice",), _slice),
+    Form(("Split",), _split),
+    Form(("Concat",), _concat),
+    Form(("Gather", "GatherElements"), _gather),
+    Form(("Expand",), _expand),
+    Form(("Tile",), _tile),
+    Form(("Pad",), _pad),
+    Form(("Resize", "Upsample"), _resize),
+    Form(("ConstantOfShape",), _constant_of_shape),
+)

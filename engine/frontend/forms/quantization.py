@@ -1,0 +1,44 @@
+"""QuantizeLinear and DequantizeLinear of every opset, with the attributes that matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.frontend.form import Call, Form, Values
+from engine.frontend.model import numpy_dtype
+
+
+def _axis(call: Call) -> dict[str, Any]:
+    rank = len(call.input(0).shape)
+    attrs: dict[str, Any] = {"axis": call.attrs.get("axis", 1) % max(rank, 1)}
+    if call.attrs.get("block_size"):
+        attrs["block_size"] = call.attrs["block_size"]
+    return attrs
+
+
+def _quantize(call: Call) -> Values | None:
+    if call.attrs.get("precision"):
+        return None
+    attrs = _axis(call)
+    if call.attrs.get("output_dtype"):
+        attrs["output_dtype"] = numpy_dtype(call.attrs["output_dtype"])
+    values = (call.input(0), call.input(1), call.optional(2))
+    zero = values[2]
+    target = attrs.get("output_dtype", np.dtype(np.uint8)) if zero is None else zero.dtype
+    if target.kind not in "iu" or values[0].dtype != np.float32:
+        return None
+    return (call.emit("QuantizeLinear", *values, **attrs),)
+
+
+def _dequantize(call: Call) -> Values | None:
+    if call.input(0).dtype.kind not in "iu" or call.attrs.get("output_dtype"):
+        return None
+    return (call.emit("DequantizeLinear", call.input(0), call.input(1), call.optional(2), **_axis(call)),)
+
+
+FORMS = (
+    Form(("QuantizeLinear",), _quantize),
+    Form(("DequantizeLinear",), _dequantize),
+)

@@ -1,0 +1,298 @@
+"""Our own operators: what the passes make of whole groups of nodes. Each becomes one compiled step.
+
+A quantisation is a pair (scale float32, zero_point int); to round x by it is
+clip(rint(x / scale) + zero_point, 0, 255), a true division, half to even.
+`store` says how results leave a step: None f32; ("quantized", scale, zero_point) uint8, rounded;
+("centred", scale, zero_point) f32 whole numbers, rounded minus zero_point.
+Weights and tables are constants; `weight_axes` is "km" for w[k, m] and "mk" for w[m, k].
+
+linear(x[..., k], w, bias[m]?, residual[..., m]?)
+    activation(x.w + bias + residual), stored.    attrs: weight_axes, activation, store
+quantized_linear(xq u8[..., k], w i8 | u8, scale[1 | m], bias_i32[m]?, bias[m]?, residual[..., m]?)
+    p = f32(sum of (xq - zero_point)(w - weight_zero) + bias_i32) * scale, the sum exact in int32
+    p = (p rounded - zero point) * scale of `product`, unless that is None
+    activation(p + bias + residual), stored.      attrs: as linear, and zero_point, weight_zero, product
+layer_norm(x, gain[k], bias[k]?)
+    over the last axis. With `quantize` a pair there is a second output, the rows rounded to uint8;
+    with `rounded` the first output is those numbers dequantised again.    attrs: epsilon, quantize, rounded
+quantize(x), centre(x)
+    x rounded to uint8; x rounded, minus zero_point, f32.    attrs: scale, zero_point
+embedding(ids, table[v, k], residual?)
+    rows of the table plus residual; the result has the broadcast shape of both, the residual's own.
+    attrs: quantisation (a pair for 8-bit tables: (row - zero_point) * scale; None for f32)
+attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
+    c = q.kT by head; if `scores` is a pair: c * score_multiplier rounded, minus zero point; else c
+    p = softmax(c * multiplier + mask) over t; NaN becomes 0 if `zero_masked_rows`
+    if `probability` is a pair: p rounded, minus zero point
+    p.v * context_multiplier, heads joined, stored.
+    attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
+    zero_masked_rows, store
+gelu(x)
+    attrs: approximate ("none" or "tanh"); its row stands with the activations
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine.graph.ir import Array, Value
+from engine.graph.ops._row import (
+    FLOAT32,
+    INT8,
+    INT32,
+    UINT8,
+    Attrs,
+    DType,
+    Inputs,
+    Op,
+    Shape,
+    first_shape,
+    fixed_dtype,
+    given,
+    need,
+)
+from engine.graph.ops.activation import gelu_erf, gelu_tanh, sigmoid
+from engine.graph.ops.normalisation import normalise_rows, softmax
+from engine.graph.ops.product import exact_product
+
+Quantisation = tuple[Any, int]
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, np.float32(0)),
+    "gelu": gelu_erf,
+    "gelu_tanh": gelu_tanh,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+}
+
+
+def to_eight_bits(x: Array, quantisation: Quantisation) -> Array:
+    """clip(rint(x / scale) + zero_point, 0, 255) as uint8; NaN gives 0."""
+    scale, zero_point = quantisation
+    whole = np.rint(x / np.float32(scale)) + np.float32(zero_point)
+    return np.asarray(np.clip(np.nan_to_num(whole, nan=0.0, posinf=255.0, neginf=0.0), 0, 255), np.uint8)
+
+
+def whole_numbers(x: Array, quantisation: Quantisation) -> Array:
+    """to_eight_bits(x) - zero_point as float32."""
+    return np.asarray(to_eight_bits(x, quantisation).astype(np.float32) - np.float32(quantisation[1]))
+
+
+def rounded(x: Array, quantisation: Quantisation) -> Array:
+    """x quantised and dequantised again."""
+    return np.asarray(whole_numbers(x, quantisation) * np.float32(quantisation[0]))
+
+
+def _stored(y: Array, store: tuple[str, Any, int] | None) -> Array:
+    if store is None:
+        return np.asarray(y, np.float32)
+    return (to_eight_bits if store[0] == "quantized" else whole_numbers)(y, store[1:])
+
+
+def _finish(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None) -> tuple[Array, ...]:
+    if bias is not None:
+        y = y + bias
+    if residual is not None:
+        y = y + residual
+    return (_stored(ACTIVATIONS[attrs["activation"]](y), attrs["store"]),)
+
+
+def _columns(attrs: Attrs, w: Array) -> Array:
+    return w if attrs["weight_axes"] == "km" else w.T
+
+
+def _linear(
+    attrs: Attrs, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
+) -> tuple[Array, ...]:
+    return _finish(attrs, np.matmul(x, _columns(attrs, w)), bias, residual)
+
+
+def _quantized_linear(
+    attrs: Attrs,
+    xq: Array,
+    w: Array,
+    scale: Array,
+    bias_i32: Array | None = None,
+    bias: Array | None = None,
+    residual: Array | None = None,
+) -> tuple[Array, ...]:
+    weights = _columns(attrs, w).astype(np.int32) - attrs["weight_zero"]
+    sums = exact_product(xq.astype(np.int32) - attrs["zero_point"], weights)
+    if bias_i32 is not None:
+        sums = sums + bias_i32
+    y = sums.astype(np.float32) * scale
+    if attrs["product"] is not None:
+        y = rounded(y, attrs["product"])
+    return _finish(attrs, y, bias, residual)
+
+
+def _layer_norm(attrs: Attrs, x: Array, gain: Array, bias: Array | None = None) -> tuple[Array, ...]:
+    y = normalise_rows(x, gain, bias, attrs["epsilon"], (-1,))
+    if attrs["quantize"] is None:
+        return (y,)
+    first = rounded(y, attrs["quantize"]) if attrs["rounded"] else y
+    return first, to_eight_bits(y, attrs["quantize"])
+
+
+def _embedding(attrs: Attrs, ids: Array, table: Array, residual: Array | None = None) -> tuple[Array, ...]:
+    rows = np.take(table, ids, axis=0, mode="raise")
+    if attrs["quantisation"] is not None:
+        scale, zero_point = attrs["quantisation"]
+        rows = (rows.astype(np.int32) - zero_point).astype(np.float32) * np.float32(scale)
+    return (rows if residual is None else rows + residual,)
+
+
+def _heads(x: Array, heads: int) -> Array:
+    batch, length, width = x.shape
+    return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
+
+
+def _attention(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
+    queries, keys, values = (_heads(x, attrs["heads"]) for x in (q, k, v))
+    scores = np.matmul(queries, keys.swapaxes(-1, -2))
+    if attrs["scores"] is not None:
+        scores = whole_numbers(scores * np.float32(attrs["score_multiplier"]), attrs["scores"])
+    scores = scores * np.float32(attrs["multiplier"])
+    if mask is not None:
+        scores = scores + mask
+    p = softmax(scores, -1)
+    if attrs["zero_masked_rows"]:
+        p = np.where(np.isnan(p), np.float32(0), p)
+    if attrs["probability"] is not None:
+        p = whole_numbers(p, attrs["probability"])
+    context = np.matmul(p, values) * np.float32(attrs["context_multiplier"])
+    return (_stored(context.transpose(0, 2, 1, 3).reshape(q.shape[:2] + v.shape[2:]), attrs["store"]),)
+
+
+def _store_dtype(attrs: Attrs) -> DType:
+    return UINT8 if attrs["store"] is not None and attrs["store"][0] == "quantized" else FLOAT32
+
+
+def _is_vector(value: Value | None, dtype: DType, *sizes: int) -> bool:
+    return value is None or (
+        value.array is not None and value.dtype == dtype and len(value.shape) == 1 and value.shape[0] in sizes
+    )
+
+
+def _optional(inputs: Inputs, index: int) -> Value | None:
+    return inputs[index] if index < len(inputs) else None
+
+
+def _linear_shape(
+    attrs: Attrs, inputs: Inputs, biases: tuple[tuple[int, DType], ...], residual: int
+) -> Shape:
+    x, w = given(inputs, 0), given(inputs, 1)
+    need(attrs["activation"] in ACTIVATIONS, f"no activation {attrs['activation']!r}")
+    need(attrs["weight_axes"] in ("km", "mk") and len(w.shape) == 2, "weights are a matrix, km or mk")
+    need(w.array is not None, "weights must be constant")
+    k, m = w.shape if attrs["weight_axes"] == "km" else w.shape[::-1]
+    need(len(x.shape) > 0 and x.shape[-1] == k, f"x {list(x.shape)} does not fit weights of k={k}, m={m}")
+    for index, dtype in biases:
+        need(_is_vector(_optional(inputs, index), dtype, m), f"input {index} must be constant {dtype}[{m}]")
+    shape = (*x.shape[:-1], m)
+    addend = _optional(inputs, residual)
+    need(
+        addend is None or (addend.dtype == FLOAT32 and addend.shape == shape),
+        f"residual must be float32{list(shape)}",
+    )
+    return shape
+
+
+def _linear_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    need(given(inputs, 0).dtype == given(inputs, 1).dtype == FLOAT32, "x and w must be float32")
+    return (_linear_shape(attrs, inputs, ((2, FLOAT32),), 3),)
+
+
+def _quantized_linear_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    need(
+        given(inputs, 0).dtype == UINT8 and given(inputs, 1).dtype in (INT8, UINT8),
+        "x must be uint8, w 8 bits wide",
+    )
+    shape = _linear_shape(attrs, inputs, ((3, INT32), (4, FLOAT32)), 5)
+    need(_is_vector(given(inputs, 2), FLOAT32, 1, shape[-1]), "scale must be constant float32[1] or [m]")
+    return (shape,)
+
+
+def _layer_norm_dtypes(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
+    return (FLOAT32,) if attrs["quantize"] is None else (FLOAT32, UINT8)
+
+
+def _layer_norm_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    shape = given(inputs, 0).shape
+    need(given(inputs, 0).dtype == FLOAT32, "x must be float32")
+    for index in (1, 2):
+        need(
+            _is_vector(_optional(inputs, index), FLOAT32, shape[-1]),
+            "gain and bias must be constant float32[k]",
+        )
+    return (shape,) * (1 if attrs["quantize"] is None else 2)
+
+
+def _embedding_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    ids, table, residual = given(inputs, 0), given(inputs, 1), _optional(inputs, 2)
+    need(ids.dtype.kind == "i", "ids must be int32 or int64")
+    need(table.array is not None and len(table.shape) == 2, "the table must be a constant matrix")
+    need(
+        (table.dtype == FLOAT32) == (attrs["quantisation"] is None),
+        "a float32 table has no quantisation, others have",
+    )
+    shape = (*ids.shape, table.shape[1])
+    if residual is None:
+        return (shape,)
+    whole = np.broadcast_shapes(shape, residual.shape)
+    need(residual.dtype == FLOAT32 and residual.shape == whole, f"residual must be float32{list(whole)}")
+    return (whole,)
+
+
+def _attention_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    q, k, v, mask = given(inputs, 0), given(inputs, 1), given(inputs, 2), _optional(inputs, 3)
+    need(
+        all(len(x.shape) == 3 and x.dtype == FLOAT32 for x in (q, k, v)),
+        "q, k, v must be float32 [b, s, width]",
+    )
+    need(
+        q.shape[2] == k.shape[2] and k.shape[:2] == v.shape[:2] and q.shape[0] == k.shape[0],
+        "q, k, v do not fit",
+    )
+    need(
+        q.shape[2] % attrs["heads"] == 0 and v.shape[2] % attrs["heads"] == 0,
+        "the heads do not divide the width",
+    )
+    if mask is not None:
+        scores = (q.shape[0], attrs["heads"], q.shape[1], k.shape[1])
+        need(mask.dtype == FLOAT32, "the mask must be float32")
+        need(np.broadcast_shapes(mask.shape, scores) == scores, f"the mask must broadcast to {list(scores)}")
+    return ((*q.shape[:2], v.shape[2]),)
+
+
+ROWS = (
+    Op("attention", _attention, lambda attrs, _inputs: (_store_dtype(attrs),), _attention_shape, (3, 4)),
+    Op(
+        "centre",
+        lambda attrs, x: (whole_numbers(x, (attrs["scale"], attrs["zero_point"])),),
+        fixed_dtype(FLOAT32),
+        first_shape,
+        elementwise=True,
+    ),
+    Op("embedding", _embedding, fixed_dtype(FLOAT32), _embedding_shape, (2, 3)),
+    Op("layer_norm", _layer_norm, _layer_norm_dtypes, _layer_norm_shapes, (2, 3)),
+    Op("linear", _linear, lambda attrs, _inputs: (_store_dtype(attrs),), _linear_shapes, (2, 4)),
+    Op(
+        "quantize",
+        lambda attrs, x: (to_eight_bits(x, (attrs["scale"], attrs["zero_point"])),),
+        fixed_dtype(UINT8),
+        first_shape,
+        elementwise=True,
+    ),
+    Op(
+        "quantized_linear",
+        _quantized_linear,
+        lambda attrs, _inputs: (_store_dtype(attrs),),
+        _quantized_linear_shapes,
+        (3, 6),
+    ),
+)

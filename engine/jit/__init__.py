@@ -1,0 +1,32 @@
+"""How Python becomes machine code: the only room that knows Numba and LLVM.
+
+target.py       instruction set level -> a private Numba target with exactly those CPU features
+code_cache.py   compiled code on disk, stamped with everything it depends on
+decorators.py   kernel (fixed C signature, called by address), compiled (called from Python), inner (inlined)
+vector.py       64-byte vectors as ordinary local variables, with operators
+instruction.py  one intrinsic per machine instruction
+"""
+
+from llvmlite import ir
+
+from engine.jit.decorators import Kernel, compiled, inner, kernel
+from engine.jit.instruction import instruction, record
+from engine.jit.target import IsaLevel, active_level, detected_level, known_levels
+from engine.jit.vector import F32, I32, MASK
+
+__all__ = [
+    "F32",
+    "I32",
+    "MASK",
+    "IsaLevel",
+    "Kernel",
+    "active_level",
+    "compiled",
+    "detected_level",
+    "inner",
+    "instruction",
+    "ir",
+    "kernel",
+    "known_levels",
+    "record",
+]

@@ -1,0 +1,1 @@
+"""Kernels: instructions, packing, bodies, costs. No ONNX, no files, no threads."""

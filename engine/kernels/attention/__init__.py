@@ -1,0 +1,1 @@
+"""Attention of one head and sixteen queries at a time."""

@@ -1,0 +1,237 @@
+"""Attention: scores, softmax and context of sixteen queries of one head at a time.
+
+Queries are lanes, so nothing is transposed: K and V are read as their own panels lie.
+
+    scores[key][query]  = sum_d K[d][key] * Q[d][query]     K panel: keys of one d are neighbours,
+    context[d][query]   = sum_key V[d][key] * p[key][query]  V panel: so are the keys of one d
+
+    scratch   scores  f32 [t rounded up to 16][16]    then context  f32 [depth][16]
+
+Softmax runs down the keys, lane by lane, without a horizontal sum. Plain probabilities are left
+undivided and the context is divided once; quantised ones are divided first, as the graph rounds them.
+Products of whole numbers (quantised graphs) are exact while their sums stay below 2**24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine.jit import Kernel, active_level, inner, kernel, record
+from engine.kernels.products.epilogue import epilogue_of, quantized, store_rows
+from engine.kernels.simd.arithmetic import (
+    least,
+    maximum,
+    select,
+    splat_f32,
+    splat_i32,
+    to_float,
+)
+from engine.kernels.simd.mathematics import exponential
+from engine.kernels.simd.memory import load_f32, read_f32, store_f32, write_f32
+from engine.kernels.simd.tile import tile_operations
+
+ATTENTION = np.dtype(
+    [
+        *((name, np.int64) for name in ("q", "q_panel", "k", "k_panel", "v", "v_panel")),
+        ("q_row_bytes", np.int64),
+        ("q_pitch", np.int64),  # lanes from one sequence of queries to the next
+        ("kv_row_bytes", np.int64),
+        ("kv_pitch", np.int64),
+        ("heads", np.int64),
+        ("depth", np.int64),  # features of a head
+        ("queries", np.int64),  # of one sequence
+        ("keys", np.int64),  # of one sequence
+        ("tiles", np.int64),  # sequences x heads x groups of sixteen queries; tiles beyond fill padding lanes
+        ("mask", np.int64),  # address of the additive float32 mask, or 0
+        *(
+            (name, np.int64) for name in ("mask_outer", "mask_head", "mask_query", "mask_key")
+        ),  # bytes; 0 repeats
+        ("multiplier", np.float32),
+        ("score_multiplier", np.float32),  # applied before scores are rounded to 8 bits
+        ("score_step", np.float32),  # 0: scores stay as they are
+        ("score_zero", np.int64),
+        ("context_multiplier", np.float32),
+        ("probability_step", np.float32),  # 0: probabilities stay as they are
+        ("probability_zero", np.int64),
+        ("zero_masked_rows", np.int64),
+        ("epilogue", np.int64),
+    ],
+    align=True,
+)
+attention_of = record(ATTENTION)
+
+
+def tile_rows(depth: int) -> int:
+    """Keys, or features, whose sums are in registers together."""
+    level = active_level()
+    widest = 8 if level.width == 64 else (level.registers - 3) // (64 // level.width)
+    return next(rows for rows in (8, 4, 2, 1) if rows <= widest and rows <= depth)
+
+
+def scratch_bytes(keys: int, depth: int) -> int:
+    """Bytes for one tile: scores and context."""
+    return 64 * (-(-keys // 16) * 16 + depth)
+
+
+@inner
+def _lane_address(base: int, panel_bytes: int, row_bytes: int, lane: int) -> int:
+    """Row 0 of this lane, which begins a group of sixteen."""
+    width = row_bytes // 4
+    panel = lane // width
+    return base + panel * panel_bytes + (lane - panel * width) * 4
+
+
+@inner
+def _add_mask_of_queries(a: Any, scores: int, mask: int, first_query: int) -> None:
+    """A mask that differs from query to query (causal): one value a lane."""
+    for lane in range(16):
+        query = least(first_query + lane, a.queries - 1)
+        for key in range(a.keys):
+            at = scores + key * 64 + lane * 4
+            write_f32(read_f32(at) + read_f32(mask + query * a.mask_query + key * a.mask_key), at)
+
+
+@inner
+def _scale_and_mask(a: Any, scores: int, outer: int, head: int, first_query: int) -> None:
+    multiplier, zero = splat_f32(a.multiplier), splat_i32(a.score_zero)
+    mask = a.mask + outer * a.mask_outer + head * a.mask_head
+    for key in range(a.keys):
+        at = scores + key * 64
+        score = load_f32(at)
+        if a.score_step != np.float32(0):
+            whole = quantized(score * splat_f32(a.score_multiplier), splat_f32(a.score_step), zero)
+            score = to_float(whole - zero)
+        score = score * multiplier
+        if a.mask != 0 and a.mask_query == 0:
+            score = score + splat_f32(read_f32(mask + key * a.mask_key))
+        store_f32(score, at)
+    if a.mask != 0 and a.mask_query != 0:
+        _add_mask_of_queries(a, scores, mask, first_query)
+
+
+@inner
+def _exponentials(a: Any, scores: int) -> Any:
+    """Replace scores by exp(score - greatest); returns one over their sum."""
+    greatest = load_f32(scores)
+    for key in range(1, a.keys):
+        greatest = maximum(greatest, load_f32(scores + key * 64))
+    total = splat_f32(np.float32(0))
+    for key in range(a.keys):
+        e = exponential(load_f32(scores + key * 64) - greatest)
+        store_f32(e, scores + key * 64)
+        total = total + e
+    inverse = splat_f32(np.float32(1)) / total
+    if a.zero_masked_rows != 0:
+        inverse = select(inverse == inverse, inverse, splat_f32(np.float32(0)))  # noqa: PLR0124 - NaN
+        for key in range(a.keys):
+            e = load_f32(scores + key * 64)
+            store_f32(select(e == e, e, splat_f32(np.float32(0))), scores + key * 64)  # noqa: PLR0124
+    return inverse
+
+
+@inner
+def _quantize_probabilities(a: Any, scores: int, inverse: Any) -> None:
+    """Whole numbers around the zero point, rounded as QuantizeLinear does."""
+    step, zero = splat_f32(a.probability_step), splat_i32(a.probability_zero)
+    for key in range(a.keys):
+        at = scores + key * 64
+        store_f32(to_float(quantized(load_f32(at) * inverse, step, zero) - zero), at)
+
+
+def _score_keys(rows: int) -> Callable[..., None]:
+    """The inner function that fills the scores of sixteen queries."""
+    tile = tile_operations(rows, 1, "f32")
+    zero, save, step = tile.zero, tile.save, tile.step
+
+    @inner
+    def score(a: Any, q: int, outer: int, head: int, scores: int) -> None:
+        first_row = head * a.depth * a.kv_row_bytes
+        for block in range(0, a.keys, 16):
+            lane = outer * a.kv_pitch + block
+            keys = _lane_address(a.k, a.k_panel, a.kv_row_bytes, lane) + first_row
+            for row in range(0, 16, rows):
+                w, x = keys + 4 * row, q
+                sums = zero()
+                for _ in range(a.depth):
+                    sums = step(sums, w, 4, x)
+                    w += a.kv_row_bytes
+                    x += a.q_row_bytes
+                save(sums, scores + (block + row) * 64, 64)
+
+    return score
+
+
+def _mix_values(rows: int) -> Callable[..., None]:
+    """The inner function that sums values, weighted by what stands in the scores' place."""
+    tile = tile_operations(rows, 1, "f32")
+    zero, save, step = tile.zero, tile.save, tile.step
+
+    @inner
+    def mix(a: Any, outer: int, head: int, scores: int, context: int) -> None:
+        for group in range(0, a.depth, rows):
+            # The last group of features may begin early and repeat some.
+            row = least(group, a.depth - rows)
+            first_row = (head * a.depth + row) * a.kv_row_bytes
+            sums = zero()
+            for block in range(0, a.keys, 16):
+                lane = outer * a.kv_pitch + block
+                values = _lane_address(a.v, a.v_panel, a.kv_row_bytes, lane) + first_row
+                for key in range(least(16, a.keys - block)):
+                    sums = step(sums, values + 4 * key, a.kv_row_bytes, scores + (block + key) * 64)
+            save(sums, context + row * 64, 64)
+
+    return mix
+
+
+@inner
+def _fill_with_zeros(context: int, depth: int) -> None:
+    for row in range(depth):
+        store_f32(splat_f32(np.float32(0)), context + row * 64)
+
+
+def attention_kernel(rows: int) -> Kernel:
+    """The kernel whose register tiles hold `rows` keys or features."""
+    score, mix = _score_keys(rows), _mix_values(rows)
+
+    @inner
+    def head_of_queries(
+        a: Any, lane: int, outer: int, head: int, block: int, scratch: int, context: int
+    ) -> None:
+        q = _lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * a.depth * a.q_row_bytes
+        score(a, q, outer, head, scratch)
+        _scale_and_mask(a, scratch, outer, head, 16 * block)
+        factor = _exponentials(a, scratch)
+        if a.probability_step != np.float32(0):
+            _quantize_probabilities(a, scratch, factor)
+            factor = splat_f32(np.float32(1))
+        mix(a, outer, head, scratch, context)
+        factor = factor * splat_f32(a.context_multiplier)
+        for row in range(a.depth):
+            at = context + row * 64
+            store_f32(load_f32(at) * factor, at)
+
+    @kernel("attention_f32", f"{rows}x16")
+    def attend(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        a = attention_of(args)
+        e = epilogue_of(a.epilogue)
+        blocks = a.q_pitch // 16
+        context = scratch + (a.keys + 15) // 16 * 1024
+        for index in range(tile_begin, tile_end):
+            head = index % a.heads
+            group = index // a.heads
+            lane = 16 * group
+            if index < a.tiles:
+                head_of_queries(a, lane, group // blocks, head, group % blocks, scratch, context)
+            else:
+                # Lanes beyond the last sequence: finite, whatever the arena held.
+                _fill_with_zeros(context, a.depth)
+            y = _lane_address(e.y, e.y_panel, e.row_bytes, lane)
+            store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
+
+    return attend
+
+
+KERNELS = {rows: attention_kernel(rows) for rows in (8, 4, 2, 1)}

@@ -1,0 +1,1 @@
+"""Sparse float32 products."""

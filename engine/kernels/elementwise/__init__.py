@@ -1,0 +1,1 @@
+"""Elementwise steps, on rows and on panels."""

@@ -1,0 +1,80 @@
+"""Lane panels: how activations lie in memory.
+
+A tensor [..., s, k] has one lane for each position [..., s] and one row for each feature k. Lanes are
+cut into panels of `width` (16, 32 or 64); a row of a panel is 4 * width bytes.
+
+    f32 panel    [panel][k][lane]            one float32 a lane
+    u8 quads     [panel][k / 4][lane][4 k's] four features a lane: an operand of the quad product
+
+    outer 0 (s lanes, padded to pitch)  outer 1 ...
+    |lane 0 .. s-1|pad| |lane pitch ..           pitch is a multiple of 16, so that sixteen lanes never
+    |<----- panel 0 ---->|<----- panel 1 -       belong to two sequences
+
+Padding lanes hold finite values that nobody reads: lanes never mix.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+VECTOR_LANES = 16
+WIDTHS = (16, 32, 64)
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Which lane a position has.
+
+    outer   number of sequences (1 for a matrix [n, k])
+    inner   positions of one sequence
+    """
+
+    outer: int
+    inner: int
+
+    @property
+    def pitch(self) -> int:
+        """Lanes from one sequence to the next."""
+        return _round_up(max(self.inner, 1), VECTOR_LANES)
+
+    @property
+    def width(self) -> int:
+        """Lanes of a panel: the widest that is not mostly padding."""
+        used = self.outer * self.pitch
+        return next(width for width in WIDTHS if used <= width or width == WIDTHS[-1])
+
+    @property
+    def panels(self) -> int:
+        return -(-self.outer * self.pitch // self.width)
+
+    @property
+    def row_bytes(self) -> int:
+        return 4 * self.width
+
+    @property
+    def vectors(self) -> int:
+        """Groups of sixteen lanes over all panels, padding included."""
+        return self.panels * self.width // VECTOR_LANES
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> Lanes:
+        """The lanes of a tensor of this shape; its last axis is k."""
+        leading = shape[:-1]
+        if len(leading) <= 1:
+            return cls(1, math.prod(leading))
+        return cls(math.prod(leading[:-1]), leading[-1])
+
+
+def panel_rows(k: int) -> int:
+    """Rows a panel of k features owns: whole strips, so that kernels may write a strip's last rows."""
+    return _round_up(max(k, 1), 4)
+
+
+def quad_rows(k: int) -> int:
+    """Rows of a panel of u8 quads."""
+    return -(-max(k, 1) // 4)

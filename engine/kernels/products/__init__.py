@@ -1,0 +1,1 @@
+"""What all matrix products share: arguments, dense strips, the epilogue."""

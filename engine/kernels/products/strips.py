@@ -1,0 +1,135 @@
+"""Dense weights in strips of twelve rows, for float32 and for quads of int8 alike.
+
+    w[m][k]  ->  [strip][k][12]          one step of k: twelve consecutive 32-bit values, one a row
+
+    strip 0, k 0:  w[0][0]  w[1][0] ... w[11][0]     byte 48 * (strip * k_steps + k) + 4 * row
+             k 1:  w[0][1]  w[1][1] ... w[11][1]
+    int8:    k 0:  w[0][0..3] w[1][0..3] ...         a "value" is a quad of four k's
+
+Twelve is a multiple of every register tile's rows (6 x 4 vectors, 12 x 2, 12 x 1, 6 x 1, 3 x 1), so one
+packing serves all panel widths, and of four, so that a strip ends on a whole row of quads.
+Rows beyond m and k's beyond a whole quad are zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.jit import Kernel, active_level, kernel
+from engine.kernels.products.arguments import product_of, strip_and_panel
+from engine.kernels.products.epilogue import finish
+from engine.kernels.row import Array, PackedWeights, aligned
+from engine.kernels.simd.tile import tile_operations
+
+STRIP = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TileShape:
+    """Rows and vectors of a register tile."""
+
+    rows: int
+    vectors: int
+
+
+def tile_shape(width: int) -> TileShape:
+    """The register tile for panels of `width` lanes at the active level.
+
+    Sums, one step's vectors and a broadcast must fit the registers; with 64-byte registers twelve sums
+    hide the latency of two multiply-adds a cycle.
+    """
+    level = active_level()
+    if level.width == 64:
+        vectors = min(4, width // 16)
+        return TileShape(6 if vectors == 4 else 12, vectors)
+    # A vector of sixteen lanes takes 64 / width registers; keep two for x and one for the broadcast.
+    rows = (level.registers - 3) // (64 // level.width)
+    return TileShape(max(r for r in (1, 2, 3, 6) if r <= rows), 1)
+
+
+def strip_count(m: int) -> int:
+    """Strips that hold m rows."""
+    return -(-m // STRIP)
+
+
+def pack_f32(w: Array) -> PackedWeights:
+    """float32 w[m, k], any strides, into strips of twelve rows."""
+    m, k = w.shape
+    strips = strip_count(m)
+    packed = aligned((strips, k, STRIP), np.float32)
+    whole = m // STRIP
+    packed[:whole] = w[: whole * STRIP].reshape(whole, STRIP, k).transpose(0, 2, 1)
+    packed[whole:, :, : m - whole * STRIP] = w[whole * STRIP :].T
+    return PackedWeights(packed, aligned(0, np.int32), m, k, strips, STRIP, int(np.count_nonzero(w)))
+
+
+def unpack_f32(packed: PackedWeights) -> Array:
+    """The matrix that `pack_f32` was given."""
+    rows = packed.entries.transpose(0, 2, 1).reshape(-1, packed.k)
+    return np.ascontiguousarray(rows[: packed.m])
+
+
+def pack_quads(w: Array) -> PackedWeights:
+    """int8 w[m, k], any strides, into strips of twelve rows of quads."""
+    m, k = w.shape
+    strips, quads = strip_count(m), -(-k // 4)
+    full = np.zeros((strips * STRIP, quads * 4), np.int8)
+    full[:m, :k] = w
+    packed = aligned((strips, quads, STRIP, 4), np.int8)
+    packed[:] = full.reshape(strips, STRIP, quads, 4).transpose(0, 2, 1, 3)
+    return PackedWeights(packed, aligned(0, np.int32), m, k, strips, STRIP, int(np.count_nonzero(w)))
+
+
+def unpack_quads(packed: PackedWeights) -> Array:
+    """The matrix that `pack_quads` was given."""
+    strips, quads = packed.entries.shape[:2]
+    rows = packed.entries.transpose(0, 2, 1, 3).reshape(strips * STRIP, quads * 4)
+    return np.ascontiguousarray(rows[: packed.m, : packed.k])
+
+
+def strip_kernel(family: str, width: int, kind: str) -> Kernel:
+    """The kernel that multiplies one strip by one panel of `width` lanes.
+
+    kind   "f32", or "u8s8" for integer sums that begin at `start`
+    """
+    shape = tile_shape(width)
+    tile = tile_operations(shape.rows, shape.vectors, kind)
+    zero, spread, step, save = tile.zero, tile.spread, tile.step, tile.save
+    integer = kind == "u8s8"
+    rows, lane_bytes, strip_bytes = shape.rows, 64 * shape.vectors, 4 * STRIP
+
+    @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")
+    def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        a = product_of(args)
+        row_bytes, k = a.row_bytes, a.k
+        for index in range(tile_begin, tile_end):
+            strip, panel = strip_and_panel(a, index)
+            weights = a.w + strip * k * strip_bytes
+            for row in range(0, STRIP, rows):
+                for lane in range(0, row_bytes, lane_bytes):
+                    x = a.x + panel * a.x_panel + lane
+                    w = weights + 4 * row
+                    sums = spread(a.start + 4 * (strip * STRIP + row), 4) if integer else zero()
+                    for _ in range(k // 2):
+                        sums = step(sums, w, 4, x)
+                        sums = step(sums, w + strip_bytes, 4, x + row_bytes)
+                        w += 2 * strip_bytes
+                        x += 2 * row_bytes
+                    if k % 2 != 0:
+                        sums = step(sums, w, 4, x)
+                    save(sums, scratch + row * row_bytes + lane, row_bytes)
+            finish(a.epilogue, scratch, strip * STRIP, STRIP, panel)
+
+    return multiply
+
+
+def strip_kernels(family: str, kind: str) -> dict[int, Kernel]:
+    """One kernel for every panel width."""
+    return {width: strip_kernel(family, width, kind) for width in (16, 32, 64)}
+
+
+def strip_scratch(width: int) -> int:
+    """Bytes for one strip's sums over one panel."""
+    return STRIP * width * 4

@@ -1,0 +1,1 @@
+"""Panels stored as quads or whole numbers."""

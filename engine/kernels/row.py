@@ -1,0 +1,78 @@
+"""A row of the kernel table: everything the lowering needs to know of one product kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import Kernel
+from engine.kernels.layout import Lanes
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeights:
+    """A weight matrix as one kernel family reads it; arrays are 64-byte aligned and never change.
+
+    entries   the main stream
+    index     beside it, for sparse forms; empty otherwise
+    strips    strips of `strip_rows` rows
+    """
+
+    entries: Array
+    index: Array
+    m: int
+    k: int
+    strips: int
+    strip_rows: int
+    nonzeros: int
+
+    @property
+    def sparsity(self) -> float:
+        return 1.0 - self.nonzeros / max(1, self.m * self.k)
+
+
+@dataclass(frozen=True, slots=True)
+class ProductShape:
+    """What a cost is asked for: w[m, k] with so many nonzeros, over these lanes."""
+
+    m: int
+    k: int
+    nonzeros: int
+    lanes: Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """One product kernel family at the active level.
+
+    reads        "panel" (f32) or "quads" (u8)
+    kernels      by panel width
+    pack         w[m, k] (float32, or int8) -> PackedWeights
+    k_steps      features -> steps of k that the kernel counts
+    cost         predicted time of one core in nanoseconds
+    scratch      bytes a member of the team needs, by panel width
+    """
+
+    family: str
+    reads: str
+    kernels: dict[int, Kernel]
+    pack: Callable[[Array], PackedWeights]
+    k_steps: Callable[[int], int]
+    cost: Callable[[ProductShape], float]
+    scratch: Callable[[int], int]
+
+
+def aligned(shape: tuple[int, ...] | int, dtype: Any) -> Array:
+    """Zeros that begin on a cache line."""
+    kind = np.dtype(dtype)
+    count = int(np.prod(shape)) * kind.itemsize
+    raw = np.zeros(count + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    view: Array = raw[start : start + count].view(kind).reshape(shape)
+    return view

@@ -1,0 +1,1 @@
+"""Vectors: one name an instruction, register tiles, vector mathematics."""

@@ -1,0 +1,83 @@
+"""Loads, stores and broadcasts. Addresses are integers; vectors need no alignment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.jit import F32, I32, instruction, ir
+
+_BYTE, _HALF, _WORD, _LONG, _FLOAT = (
+    ir.IntType(8),
+    ir.IntType(16),
+    ir.IntType(32),
+    ir.IntType(64),
+    ir.FloatType(),
+)
+
+
+def at(builder: ir.IRBuilder, address: Any, kind: ir.Type) -> Any:
+    """A typed pointer to an integer address."""
+    return builder.inttoptr(address, ir.PointerType(kind))
+
+
+def splat(builder: ir.IRBuilder, scalar: Any, vector: ir.VectorType) -> Any:
+    """The scalar in every lane."""
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_WORD, 0))
+    zeros = ir.Constant(ir.VectorType(_WORD, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def load_vector(builder: ir.IRBuilder, address: Any, vector: ir.VectorType) -> Any:
+    """A vector from an address of any alignment."""
+    return builder.load(at(builder, address, vector), align=4)
+
+
+def _store_vector(builder: ir.IRBuilder, value: Any, address: Any) -> None:
+    builder.store(value, at(builder, address, value.type), align=4)
+
+
+def _load_scalar(kind: ir.Type, widen: str, to: ir.Type) -> Any:
+    def emit(builder: ir.IRBuilder, address: Any) -> Any:
+        value = builder.load(at(builder, address, kind), align=1)
+        return getattr(builder, widen)(value, to) if widen else value
+
+    return emit
+
+
+def _store_scalar(kind: ir.Type) -> Any:
+    def emit(builder: ir.IRBuilder, value: Any, address: Any) -> None:
+        narrow = builder.trunc(value, kind) if value.type != kind else value
+        builder.store(narrow, at(builder, address, kind), align=1)
+
+    return emit
+
+
+def _prefetch(builder: ir.IRBuilder, address: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _WORD, _WORD, _WORD])
+    function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+        builder.module, kind, "llvm.prefetch.p0"
+    )
+    builder.call(function, [at(builder, address, _BYTE), *(ir.Constant(_WORD, n) for n in (0, 3, 1))])
+
+
+load_f32 = instruction(F32, ("i64",), lambda b, a: load_vector(b, a, F32.llvm_type))
+load_i32 = instruction(I32, ("i64",), lambda b, a: load_vector(b, a, I32.llvm_type))
+store_f32 = instruction("void", (F32, "i64"), _store_vector)
+store_i32 = instruction("void", (I32, "i64"), _store_vector)
+
+read_f32 = instruction("f32", ("i64",), _load_scalar(_FLOAT, "", _FLOAT))
+read_i64 = instruction("i64", ("i64",), _load_scalar(_LONG, "", _LONG))
+read_i32 = instruction("i64", ("i64",), _load_scalar(_WORD, "sext", _LONG))
+read_u16 = instruction("i64", ("i64",), _load_scalar(_HALF, "zext", _LONG))
+read_u8 = instruction("i64", ("i64",), _load_scalar(_BYTE, "zext", _LONG))
+read_s8 = instruction("i64", ("i64",), _load_scalar(_BYTE, "sext", _LONG))
+write_f32 = instruction("void", ("f32", "i64"), _store_scalar(_FLOAT))
+write_i32 = instruction("void", ("i64", "i64"), _store_scalar(_WORD))
+write_i64 = instruction("void", ("i64", "i64"), _store_scalar(_LONG))
+write_u8 = instruction("void", ("i64", "i64"), _store_scalar(_BYTE))
+
+prefetch = instruction("void", ("i64",), _prefetch)
+
+LOADS = {np.dtype(np.float32): load_f32, np.dtype(np.int32): load_i32}

@@ -1,0 +1,109 @@
+"""Register tiles: rows x vectors of sums that stay in registers through a whole loop.
+
+                 x[k] ──>  vector 0   vector 1 ...
+    w[0][k] broadcast  ->   sum 0,0    sum 0,1
+    w[1][k] broadcast  ->   sum 1,0    sum 1,1          one step of k: `vectors` loads, `rows` broadcasts,
+    ...                                                 rows x vectors multiply-adds
+
+A tile is one LLVM array value; LLVM takes it apart into registers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.jit import F32, I32, instruction, ir
+from engine.jit.instruction import call
+from engine.jit.vector import Vector
+from engine.kernels.simd.dot import dot_product
+from engine.kernels.simd.memory import at, load_vector, splat
+
+_LONG = ir.IntType(64)
+
+
+@dataclass(frozen=True, slots=True)
+class TileOperations:
+    """What can be done with tiles of one shape. Addresses and strides are bytes.
+
+    spread(w, stride)          every vector of row r is the 32-bit value at w + r * stride, broadcast
+    zero()
+    load(y, stride)            row r from y + r * stride
+    save(tile, y, stride)
+    step(tile, w, stride, x)   tile[r][v] += broadcast(w + r * stride) * vector(x + 64 v)
+    """
+
+    rows: int
+    vectors: int
+    spread: Callable[..., Any]
+    zero: Callable[..., Any]
+    load: Callable[..., Any]
+    save: Callable[..., Any]
+    step: Callable[..., Any]
+
+
+def _offset(builder: ir.IRBuilder, address: Any, stride: Any, count: int) -> Any:
+    return builder.add(address, builder.mul(stride, ir.Constant(_LONG, count)))
+
+
+def _shifted(builder: ir.IRBuilder, address: Any, count: int) -> Any:
+    return builder.add(address, ir.Constant(_LONG, count))
+
+
+def _multiply_add(builder: ir.IRBuilder, total: Any, x: Any, w: Any) -> Any:
+    if isinstance(total.type.element, ir.FloatType):
+        return call(builder, "llvm.fma.v16f32", total.type, [w, x, total])
+    return dot_product(builder, total, x, w)
+
+
+@functools.cache
+def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
+    """Operations on tiles of rows x vectors; kind is "f32", or "u8s8" for int32 sums of products of quads."""
+    vector = F32.llvm_type if kind == "f32" else I32.llvm_type
+    tile = Vector(f"tile_{kind}_{rows}x{vectors}", ir.ArrayType(vector, rows * vectors))
+    cells = [(r, v, r * vectors + v) for r in range(rows) for v in range(vectors)]
+
+    def gather(builder: ir.IRBuilder, make: Callable[[int, int], Any]) -> Any:
+        value = ir.Constant(tile.llvm_type, ir.Undefined)
+        for r, v, i in cells:
+            value = builder.insert_value(value, make(r, v), i)
+        return value
+
+    def broadcast(b: ir.IRBuilder, w: Any, stride: Any, r: int) -> Any:
+        return splat(b, b.load(at(b, _offset(b, w, stride, r), vector.element), align=4), vector)
+
+    def spread(b: ir.IRBuilder, w: Any, stride: Any) -> Any:
+        values = [broadcast(b, w, stride, r) for r in range(rows)]
+        return gather(b, lambda r, _v: values[r])
+
+    def load(b: ir.IRBuilder, y: Any, stride: Any) -> Any:
+        return gather(b, lambda r, v: load_vector(b, _shifted(b, _offset(b, y, stride, r), 64 * v), vector))
+
+    def save(b: ir.IRBuilder, value: Any, y: Any, stride: Any) -> None:
+        for r, v, i in cells:
+            place = at(b, _shifted(b, _offset(b, y, stride, r), 64 * v), vector)
+            b.store(b.extract_value(value, i), place, align=4)
+
+    def step(b: ir.IRBuilder, value: Any, w: Any, stride: Any, x: Any) -> Any:
+        xs = [load_vector(b, _shifted(b, x, 64 * v), vector) for v in range(vectors)]
+        for r in range(rows):
+            weight = broadcast(b, w, stride, r)
+            for v in range(vectors):
+                i = r * vectors + v
+                value = b.insert_value(value, _multiply_add(b, b.extract_value(value, i), xs[v], weight), i)
+        return value
+
+    def zero(b: ir.IRBuilder) -> Any:
+        return ir.Constant(tile.llvm_type, None)
+
+    return TileOperations(
+        rows,
+        vectors,
+        instruction(tile, ("i64", "i64"), spread),
+        instruction(tile, (), zero),
+        instruction(tile, ("i64", "i64"), load),
+        instruction("void", (tile, "i64", "i64"), save),
+        instruction(tile, (tile, "i64", "i64", "i64"), step),
+    )

@@ -1,0 +1,194 @@
+"""The state of a lowering: where each value lies, in which forms, and the steps so far.
+
+A value may lie as rows (as ONNX says), as an f32 panel or as u8 quads; asking for a form it lacks
+appends the step that makes it, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.graph.ir import Node, Value
+from engine.jit import Kernel
+from engine.kernels.layout import Lanes
+from engine.kernels.movement import rows as movement
+from engine.kernels.row import aligned
+from engine.lowering.panels import Panel, constant_panel, new_panel
+from engine.plan.steps import Array, Buffer, Field, Fixed, HostStep, Layer, Location, Record, Step, Tensor
+from engine.plan.weights import WeightStore
+
+# A claim should be worth some microseconds of work, so that claiming is not what members do.
+CLAIM_NS = 4000.0
+F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What lowering must know of the team: members, and bytes of a core's L2."""
+
+    members: int
+    l2_bytes: int
+
+
+@dataclass(slots=True)
+class Builder:
+    """Collects steps; asks for forms of values go through it."""
+
+    machine: Machine
+    weights: WeightStore
+    forced_family: str | None = None
+    steps: list[Step | HostStep] = field(default_factory=list)
+    tensors: dict[Value, Tensor] = field(default_factory=dict)
+    panels: dict[Value, Panel] = field(default_factory=dict)
+    quads: dict[Value, Panel] = field(default_factory=dict)
+    fault: Buffer = field(default_factory=lambda: Buffer(64, permanent=True))
+
+    # -- constants
+    def fixed(self, array: Array, form: str = "rows") -> Location:
+        """A constant's bytes, in C order on a cache line, with room to read a whole vector past the end."""
+
+        def copy(source: Array) -> Array:
+            made = aligned(source.size + 64 // source.itemsize, source.dtype)
+            made[: source.size] = source.reshape(-1)
+            return made
+
+        return Location(Fixed(self.weights.packed(array, form, copy)))
+
+    def padded(self, array: Array, size: int, dtype: type[np.generic]) -> Location:
+        """A vector of constants, padded with zeros to `size`."""
+
+        def pad(source: Array) -> Array:
+            made = aligned(max(size, source.size), dtype)
+            made[: source.size] = source.reshape(-1)
+            return made
+
+        return Location(Fixed(self.weights.packed(array, ("padded", size, np.dtype(dtype).name), pad)))
+
+    # -- forms
+    def rows(self, value: Value) -> Tensor:
+        """The value as ONNX lays it out."""
+        if value not in self.tensors:
+            array = value.array
+            if array is not None:
+                self.tensors[value] = Tensor(array.dtype, array.shape, self.fixed(array))
+            elif value in self.panels:
+                self.tensors[value] = self._unpack(value, self.panels[value], movement.to_rows)
+            else:
+                self.tensors[value] = self._unpack(value, self.quads[value], movement.quads_to_rows)
+        return self.tensors[value]
+
+    def panel(self, value: Value) -> Panel:
+        """The float32 value [..., k] as an f32 panel."""
+        if value not in self.panels:
+            array = value.array
+            if array is not None:
+                self.panels[value] = self.weights.packed(array, "panel", constant_panel)
+            else:
+                self.panels[value] = self._pack(value, new_panel(value.shape), movement.to_panel)
+        return self.panels[value]
+
+    def quad_panel(self, value: Value) -> Panel:
+        """The uint8 value [..., k] as quads."""
+        if value not in self.quads:
+            self.quads[value] = self._pack(value, new_panel(value.shape, quads=True), movement.rows_to_quads)
+        return self.quads[value]
+
+    def new_rows(self, value: Value, *, permanent: bool = False) -> Tensor:
+        """A fresh row-major place for a value; padded, as kernels may touch a whole vector at its end."""
+        size = math.prod(value.shape) * value.dtype.itemsize
+        tensor = Tensor(value.dtype, value.shape, Location(Buffer(size + 64, permanent)))
+        self.tensors[value] = tensor
+        return tensor
+
+    def is_panel(self, value: Value) -> bool:
+        """Whether the value lies as an f32 panel already, or is a constant that can."""
+        return value in self.panels
+
+    # -- steps
+    def emit(  # noqa: PLR0913 - the columns of a step
+        self,
+        layer: Layer,
+        kernel: Kernel,
+        args: Record,
+        *,
+        tiles: int,
+        reads: Sequence[Buffer],
+        writes: Sequence[Buffer],
+        tile_ns: float = 1000.0,
+        scratch: int = 0,
+    ) -> None:
+        """Append a compiled step; how many tiles are claimed at once follows from what one costs."""
+        share = max(1, tiles // (2 * self.machine.members))
+        grain = max(1, min(share, round(CLAIM_NS / max(tile_ns, 1.0))))
+        self.steps.append(Step(layer, kernel, args, tiles, grain, scratch, tuple(reads), tuple(writes)))
+
+    def _unpack(self, value: Value, panel: Panel, kernel: Kernel) -> Tensor:
+        tensor = self.new_rows(value)
+        self._move(value, panel, tensor, kernel, to_panel=False)
+        return tensor
+
+    def _pack(self, value: Value, panel: Panel, kernel: Kernel) -> Panel:
+        self._move(value, panel, self.rows(value), kernel, to_panel=True)
+        return panel
+
+    def _move(self, value: Value, panel: Panel, tensor: Tensor, kernel: Kernel, *, to_panel: bool) -> None:
+        lanes = panel.lanes
+        fields: dict[str, Field | Record] = {
+            "rows": place_of(tensor),
+            "rows_stride": panel.k * tensor.dtype.itemsize,
+            "panel": panel.location,
+            "panel_bytes": panel.panel_bytes,
+            "k": panel.k,
+            "row_bytes": lanes.row_bytes,
+            **lane_fields(lanes),
+        }
+        reads, writes = buffers(tensor), panel.buffers
+        if not to_panel:
+            reads, writes = writes, reads
+        layer = Layer(value.node.name, "layout", kernel.name, 0)
+        self.emit(
+            layer,
+            kernel,
+            Record(movement.MOVEMENT, fields),
+            tiles=lanes.vectors,
+            reads=reads,
+            writes=writes,
+            tile_ns=16.0 * panel.k,
+            scratch=movement.SCRATCH,
+        )
+
+
+def lane_fields(lanes: Lanes) -> dict[str, int]:
+    """The fields by which kernels know lanes."""
+    return {"outer": lanes.outer, "inner": lanes.inner, "pitch": lanes.pitch}
+
+
+def buffers(tensor: Tensor) -> tuple[Buffer, ...]:
+    """The arena buffer of a tensor, if it has one."""
+    if tensor.location is not None and isinstance(tensor.location.place, Buffer):
+        return (tensor.location.place,)
+    return ()
+
+
+def place_of(tensor: Tensor) -> Location:
+    """The tensor's location. Only for tensors that have one."""
+    if tensor.location is None:
+        message = "a value of unknown shape has no place in memory"
+        raise NotImplementedError(message)
+    return tensor.location
+
+
+# What a lowering answers: None when the node is lowered, else the reason why it has no kernel.
+Lowered = str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpLowering:
+    """One operator's lowering. `lower` checks first and appends steps only when it will succeed."""
+
+    op: str
+    lower: Callable[[Node, Builder], Lowered]

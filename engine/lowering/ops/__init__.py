@@ -1,0 +1,1 @@
+"""One module a family of operators: how each becomes steps."""

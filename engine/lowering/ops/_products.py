@@ -1,0 +1,136 @@
+"""What both linear operators share: packing, the epilogue's record, tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.graph.ir import Node, Value
+from engine.kernels.products.arguments import PRODUCT
+from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE, STORE_CENTRED, STORE_F32, STORE_QUANTIZED
+from engine.kernels.row import Array, PackedWeights, ProductShape
+from engine.lowering.builder import Builder
+from engine.lowering.choose import Choice, choose
+from engine.lowering.panels import Panel, new_panel
+from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record
+
+# Rows that a vector of constants must have beyond m: strips are at most so many rows long.
+STRIP_MARGIN = 96
+
+
+def optional(node: Node, index: int) -> Value | None:
+    """An input that may be absent."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def required(node: Node, index: int) -> Value:
+    """An input that is always there."""
+    value = node.inputs[index]
+    if value is None:
+        message = f"{node!r} lacks input {index}"
+        raise TypeError(message)
+    return value
+
+
+def store_fields(store: tuple[str, float, int] | None) -> dict[str, Field]:
+    """The epilogue's fields for attribute `store`."""
+    if store is None:
+        return {"store": STORE_F32}
+    kind, step, zero_point = store
+    return {
+        "store": STORE_QUANTIZED if kind == "quantized" else STORE_CENTRED,
+        "step": float(step),
+        "zero_point": int(zero_point),
+    }
+
+
+def result_panel(node: Node, store: tuple[str, float, int] | None) -> Panel:
+    """A fresh place for output 0: quads where it is stored quantised."""
+    return new_panel(node[0].shape, quads=store is not None and store[0] == "quantized")
+
+
+def keep(node: Node, builder: Builder, panel: Panel) -> None:
+    """Remember where output 0 lies."""
+    (builder.quads if panel.quads else builder.panels)[node[0]] = panel
+
+
+def weight_matrix(node: Node, array: Array) -> Array:
+    """The weights as [m, k], whatever axes the file has."""
+    return array if node.attrs["weight_axes"] == "mk" else array.T
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product step about to be appended.
+
+    epilogue   fields of its own: bias, scale
+    start      first sums of every row, for integer products
+    """
+
+    x: Panel
+    packed: PackedWeights
+    choice: Choice
+    epilogue: dict[str, Field]
+    residual: Value | None
+    start: Location | None = None
+
+
+def emit_product(node: Node, builder: Builder, product: Product) -> None:
+    """Append the product step of `linear` or `quantized_linear`."""
+    x, packed, choice = product.x, product.packed, product.choice
+    store = node.attrs.get("store")
+    y = result_panel(node, store)
+    fields, reads = _epilogue(node, builder, product, y)
+    lanes = x.lanes
+    args: dict[str, Field | Record] = {
+        "x": x.location,
+        "x_panel": x.panel_bytes,
+        "k": choice.row.k_steps(packed.k),
+        "row_bytes": lanes.row_bytes,
+        "w": Location(Fixed(packed.entries)),
+        "w_index": Location(Fixed(packed.index)),
+        "start": product.start if product.start is not None else 0,
+        "strips": packed.strips,
+        "panels": lanes.panels,
+        "panel_block": max(1, builder.machine.l2_bytes // 2 // x.panel_bytes),
+        "epilogue": Record(EPILOGUE, fields),
+    }
+    kernel = choice.row.kernels[lanes.width]
+    tiles = packed.strips * lanes.panels
+    builder.emit(
+        Layer(node.name, node.op, kernel.name, 1, packed.sparsity, choice.reason, choice.runners_up),
+        kernel,
+        Record(PRODUCT, args),
+        tiles=tiles,
+        reads=reads,
+        writes=y.buffers,
+        tile_ns=choice.cost_ns / tiles,
+        scratch=choice.row.scratch(lanes.width),
+    )
+    keep(node, builder, y)
+
+
+def _epilogue(
+    node: Node, builder: Builder, product: Product, y: Panel
+) -> tuple[dict[str, Field], list[Buffer]]:
+    """The epilogue's fields, and the buffers the step reads."""
+    reads: list[Buffer] = list(product.x.buffers)
+    fields: dict[str, Field] = {
+        **product.epilogue,
+        **store_fields(node.attrs.get("store")),
+        "m": product.packed.m,
+        "activation": ACTIVATIONS[node.attrs["activation"]],
+        "y": y.location,
+        "y_panel": y.panel_bytes,
+        "row_bytes": y.lanes.row_bytes,
+    }
+    if product.residual is not None:
+        addend = builder.panel(product.residual)
+        reads += addend.buffers
+        fields |= {"residual": addend.location, "residual_panel": addend.panel_bytes}
+    return fields, reads
+
+
+def product_choice(builder: Builder, reads: str, w: Array, nonzeros: int, x: Panel) -> Choice:
+    """The row for weights [m, k] on these lanes."""
+    m, k = w.shape
+    return choose(reads, ProductShape(m, k, nonzeros, x.lanes), builder.forced_family)

@@ -1,0 +1,136 @@
+"""attention: one step for all heads, sixteen queries a tile."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.graph.ir import Node, Value
+from engine.kernels.attention.rows import ATTENTION, KERNELS, scratch_bytes, tile_rows
+from engine.kernels.products.epilogue import EPILOGUE
+from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
+from engine.lowering.ops._products import keep, optional, required, result_panel, store_fields
+from engine.lowering.panels import Panel
+from engine.plan.steps import Buffer, Field, Layer, Record
+
+# Time of one multiply-add of sixteen lanes, roughly; only the claims' size depends on it.
+_STEP_NS = 0.4
+
+
+def _mask_fields(mask: Value | None, builder: Builder) -> tuple[dict[str, Field], tuple[Buffer, ...]]:
+    """Address and byte strides of the additive mask, broadcast to [outer, heads, queries, keys]."""
+    if mask is None:
+        return {}, ()
+    tensor = builder.rows(mask)
+    shape = (1,) * (4 - len(mask.shape)) + mask.shape
+    strides = np.zeros(shape, np.float32).strides
+    names = ("mask_outer", "mask_head", "mask_query", "mask_key")
+    # An axis of one element repeats; a stride of 0 lets the kernel see that nothing varies along it.
+    fields = {
+        name: 0 if size == 1 else stride for name, stride, size in zip(names, strides, shape, strict=True)
+    }
+    return {"mask": place_of(tensor), **fields}, buffers(tensor)
+
+
+def _panel_fields(name: str, panel: Panel) -> dict[str, Field]:
+    return {name: panel.location, f"{name}_panel": panel.panel_bytes}
+
+
+def _lower(node: Node, builder: Builder) -> Lowered:
+    q_value, k_value, v_value, mask = *(required(node, i) for i in range(3)), optional(node, 3)
+    heads, store = node.attrs["heads"], node.attrs.get("store")
+    if len(q_value.shape) != 3:
+        return "it is not [batch, sequence, features]"
+    features = q_value.shape[2]
+    keys, depth = k_value.shape[1], features // heads
+    if v_value.shape[2] != features or k_value.shape[2] != features:
+        return "its values have another width than its queries"
+    if store is not None and store[0] == "quantized" and depth % 4:
+        return "a head's features are no whole number of quads"
+    if mask is not None and (len(mask.shape) > 4 or mask.dtype != np.float32):
+        return "its mask is not float32 [batch, heads, queries, keys]"
+    q, k, v = (builder.panel(value) for value in (q_value, k_value, v_value))
+    mask_fields, mask_buffers = _mask_fields(mask, builder)
+    y = result_panel(node, store)
+    _emit(
+        node,
+        builder,
+        (q, k, v, y),
+        mask_fields,
+        (*q.buffers, *k.buffers, *v.buffers, *mask_buffers),
+        (depth, keys),
+    )
+    keep(node, builder, y)
+    return None
+
+
+def _rounding_fields(node: Node) -> dict[str, Field]:
+    """Scale, and the places where the graph rounds to 8 bits."""
+    attrs = node.attrs
+    fields: dict[str, Field] = {
+        "multiplier": float(attrs["multiplier"]),
+        "context_multiplier": float(attrs["context_multiplier"]),
+        "zero_masked_rows": int(attrs["zero_masked_rows"]),
+    }
+    if attrs["probability"] is not None:
+        step, zero = attrs["probability"]
+        fields |= {"probability_step": float(step), "probability_zero": int(zero)}
+    if attrs["scores"] is not None:
+        step, zero = attrs["scores"]
+        fields |= {"score_step": float(step), "score_zero": int(zero)}
+        fields["score_multiplier"] = float(attrs["score_multiplier"])
+    return fields
+
+
+def _epilogue(node: Node, q: Panel, y: Panel) -> Record:
+    fields: dict[str, Field] = {
+        **store_fields(node.attrs.get("store")),
+        "m": q.k,
+        "y": y.location,
+        "y_panel": y.panel_bytes,
+        "row_bytes": q.lanes.row_bytes,
+    }
+    return Record(EPILOGUE, fields)
+
+
+def _emit(
+    node: Node,
+    builder: Builder,
+    panels: tuple[Panel, Panel, Panel, Panel],
+    mask_fields: dict[str, Field],
+    reads: tuple[Buffer, ...],
+    sizes: tuple[int, int],
+) -> None:
+    q, k, v, y = panels
+    depth, keys = sizes
+    heads, lanes = node.attrs["heads"], q.lanes
+    fields: dict[str, Field | Record] = {
+        **_panel_fields("q", q),
+        **_panel_fields("k", k),
+        **_panel_fields("v", v),
+        "q_row_bytes": lanes.row_bytes,
+        "q_pitch": lanes.pitch,
+        "kv_row_bytes": k.lanes.row_bytes,
+        "kv_pitch": k.lanes.pitch,
+        "heads": heads,
+        "depth": depth,
+        "queries": lanes.inner,
+        "keys": keys,
+        "tiles": lanes.outer * lanes.pitch // 16 * heads,
+        **mask_fields,
+        **_rounding_fields(node),
+        "epilogue": _epilogue(node, q, y),
+    }
+    kernel = KERNELS[tile_rows(depth)]
+    builder.emit(
+        Layer(node.name, node.op, kernel.name),
+        kernel,
+        Record(ATTENTION, fields),
+        tiles=lanes.vectors * heads,
+        reads=reads,
+        writes=y.buffers,
+        tile_ns=2 * keys * depth * _STEP_NS,
+        scratch=scratch_bytes(keys, depth),
+    )
+
+
+LOWERINGS = (OpLowering("attention", _lower),)

@@ -1,0 +1,136 @@
+"""Elementwise operators: on panels where the operands are activations, else on rows with broadcasting."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from engine.graph.ir import Node, Value
+from engine.jit import Kernel
+from engine.kernels.elementwise import panel as on_panels
+from engine.kernels.elementwise import rows as on_rows
+from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
+from engine.lowering.ops._products import required
+from engine.lowering.panels import Panel, new_panel
+from engine.plan.steps import Array, Buffer, Field, Layer, Record
+
+_OPERANDS = ("a", "b", "c", "y")
+
+
+# -- panels
+def _emit_panel(
+    node: Node,
+    builder: Builder,
+    kernel: Kernel,
+    a: Panel,
+    second: dict[str, Field],
+    reads: tuple[Buffer, ...],
+) -> None:
+    y = new_panel(node[0].shape)
+    fields: dict[str, Field | Record] = {
+        "a": a.location,
+        "a_panel": a.panel_bytes,
+        **second,
+        "y": y.location,
+        "y_panel": y.panel_bytes,
+        "k": a.k,
+        "row_bytes": a.lanes.row_bytes,
+    }
+    builder.emit(
+        Layer(node.name, node.op, kernel.name),
+        kernel,
+        Record(on_panels.PANEL, fields),
+        tiles=a.lanes.panels * a.k,
+        reads=(*a.buffers, *reads),
+        writes=y.buffers,
+        tile_ns=a.lanes.width / 4,
+    )
+    builder.panels[node[0]] = y
+
+
+def _per_feature(value: Value, k: int) -> Array | None:
+    """A constant that is one value, or one value a feature."""
+    array = value.array
+    if array is None or array.dtype != F32 or (array.size != 1 and array.shape[-1:] != (array.size,)):
+        return None
+    return array if array.size in (1, k) else None
+
+
+def _binary_on_panels(node: Node, builder: Builder) -> bool:
+    a, b = required(node, 0), required(node, 1)
+    shape = node[0].shape
+    if not shape or not (builder.is_panel(a) or builder.is_panel(b)):
+        return False
+    if a.shape == b.shape == shape:
+        first, second = builder.panel(a), builder.panel(b)
+        other: dict[str, Field] = {"b": second.location, "b_panel": second.panel_bytes}
+        _emit_panel(node, builder, on_panels.BINARY_KERNELS[node.op, "panel"], first, other, second.buffers)
+        return True
+    form, x, constant = ("row", a, b) if a.shape == shape else ("reversed", b, a)
+    values = _per_feature(constant, shape[-1])
+    if values is None or x.shape != shape:
+        return False
+    other = {"b": builder.fixed(values), "b_row": 4 if values.size > 1 else 0}
+    _emit_panel(node, builder, on_panels.BINARY_KERNELS[node.op, form], builder.panel(x), other, ())
+    return True
+
+
+# -- rows
+def _strides(shape: tuple[int, ...], target: tuple[int, ...], itemsize: int) -> list[int]:
+    """Byte strides of an operand broadcast to `target`, with MAX_RANK axes."""
+    padded = (1,) * (on_rows.MAX_RANK - len(shape)) + shape
+    full = (1,) * (on_rows.MAX_RANK - len(target)) + target
+    return list(np.broadcast_to(np.zeros(padded, np.dtype(f"V{itemsize}")), full).strides)
+
+
+def _on_rows(node: Node, builder: Builder) -> Lowered:
+    inputs = [required(node, i) for i in range(len(node.inputs))]
+    kinds = tuple(on_rows.KINDS.get(value.dtype, "") for value in inputs)
+    kernel = on_rows.KERNELS.get((node.op, kinds, on_rows.KINDS.get(node[0].dtype, "")))
+    shape = node[0].shape
+    if kernel is None:
+        return f"no kernel for {node.op} of {', '.join(str(value.dtype) for value in inputs)}"
+    if len(shape) > on_rows.MAX_RANK:
+        return f"it has more than {on_rows.MAX_RANK} axes"
+    tensors = [builder.rows(value) for value in inputs]
+    y = builder.new_rows(node[0])
+    full = (1,) * (on_rows.MAX_RANK - len(shape)) + shape
+    operands = [(name, tensor) for name, tensor in zip(_OPERANDS, tensors, strict=False)] + [("y", y)]
+    leading = np.zeros((1 + len(_OPERANDS), on_rows.MAX_RANK - 1), np.int64)
+    leading[0] = full[:-1]
+    fields: dict[str, Field | Record] = {"count": full[-1]}
+    for name, tensor in operands:
+        strides = _strides(tensor.shape or (), shape, tensor.dtype.itemsize)
+        leading[1 + _OPERANDS.index(name)] = strides[:-1]
+        fields |= {name: place_of(tensor), f"{name}_stride": strides[-1]}
+    fields["leading"] = builder.fixed(leading)
+    builder.emit(
+        Layer(node.name, node.op, kernel.name),
+        kernel,
+        Record(on_rows.ELEMENTWISE, fields),
+        tiles=math.prod(full[:-1]),
+        reads=[buffer for tensor in tensors for buffer in buffers(tensor)],
+        writes=buffers(y),
+        tile_ns=2.0 * full[-1] + 20,
+    )
+    return None
+
+
+def _lower(node: Node, builder: Builder) -> Lowered:
+    op = "gelu_tanh" if node.op == "gelu" and node.attrs["approximate"] == "tanh" else node.op
+    floats = all(value is not None and value.dtype == F32 for value in node.inputs)
+    if op in on_panels.BINARY and len(node.inputs) == 2 and floats and _binary_on_panels(node, builder):
+        return None
+    if op in on_panels.UNARY and floats and node[0].shape:
+        value = required(node, 0)
+        # Where the rows table has no body for it, making a panel of the operand is still cheaper than leaving.
+        if builder.is_panel(value) or (op, ("f32",), "f32") not in on_rows.KERNELS:
+            a = builder.panel(value)
+            _emit_panel(node, builder, on_panels.UNARY_KERNELS[op], a, {}, ())
+            return None
+    return _on_rows(node, builder)
+
+
+_OPS = sorted({*on_panels.UNARY, *on_panels.BINARY, *(op for op, _, _ in on_rows.TABLE)} - {"gelu_tanh"})
+LOWERINGS = tuple(OpLowering(op, _lower) for op in _OPS)

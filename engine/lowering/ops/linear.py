@@ -1,0 +1,103 @@
+"""linear and quantized_linear: one product step, its epilogue doing all that follows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.graph.ir import Node
+from engine.kernels.row import Array
+from engine.lowering.builder import Builder, Lowered, OpLowering
+from engine.lowering.ops._products import (
+    STRIP_MARGIN,
+    Product,
+    emit_product,
+    optional,
+    product_choice,
+    required,
+    weight_matrix,
+)
+from engine.plan.steps import Field, Fixed, Location
+
+
+def _epilogue_bias(node: Node, builder: Builder, index: int, m: int) -> dict[str, Field]:
+    bias = optional(node, index)
+    if bias is None or bias.array is None:
+        return {}
+    return {"bias": builder.padded(bias.array, m + STRIP_MARGIN, np.float32)}
+
+
+def _nonzeros(array: Array) -> int:
+    return int(np.count_nonzero(array))
+
+
+def _linear(node: Node, builder: Builder) -> Lowered:
+    weights, bias = required(node, 1).array, optional(node, 2)
+    if weights is None or (bias is not None and bias.array is None):
+        return "its weights or bias are not constant"
+    w = weight_matrix(node, weights)
+    x = builder.panel(required(node, 0))
+    nonzeros = builder.weights.packed(weights, "nonzeros", _nonzeros)
+    choice = product_choice(builder, "panel", w, nonzeros, x)
+    packed = builder.weights.packed(
+        weights,
+        (choice.row.family, node.attrs["weight_axes"]),
+        lambda a: choice.row.pack(weight_matrix(node, a)),
+    )
+    epilogue = _epilogue_bias(node, builder, 2, w.shape[0])
+    emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 3)))
+    return None
+
+
+def _signed(node: Node, weights: Array) -> Array:
+    """int8 weights [m, k]: the file's, less their zero point."""
+    w = weight_matrix(node, weights)
+    zero = int(node.attrs["weight_zero"])
+    if w.dtype == np.int8 and zero == 0:
+        return w
+    return (w.astype(np.int16) - zero).astype(np.int8)
+
+
+def _start(node: Node, w: Array, bias: Array | None) -> Array:
+    """First sums of every row: the integer bias, less the zero point's share. Wraps as int32 sums do."""
+    start = -int(node.attrs["zero_point"]) * w.sum(axis=1, dtype=np.int64)
+    if bias is not None:
+        start = start + bias.reshape(-1)
+    padded = np.zeros(w.shape[0] + STRIP_MARGIN, np.int64)
+    padded[: w.shape[0]] = start
+    return padded.astype(np.int32)
+
+
+def _quantized_linear(node: Node, builder: Builder) -> Lowered:
+    arrays = [optional(node, i) for i in (1, 2, 3, 4)]
+    if any(value is not None and value.array is None for value in arrays):
+        return "its weights, scale or bias are not constant"
+    weights, scale, integer_bias, _ = (None if value is None else value.array for value in arrays)
+    if weights is None or scale is None:
+        return "its weights or scale are not constant"
+    axes, zero = node.attrs["weight_axes"], node.attrs["weight_zero"]
+    signed = builder.weights.packed(weights, ("signed", axes, zero), lambda a: _signed(node, a))
+    m = signed.shape[0]
+    x = builder.quad_panel(required(node, 0))
+    nonzeros = builder.weights.packed(weights, ("nonzeros", zero), lambda _: _nonzeros(signed))
+    choice = product_choice(builder, "quads", signed, nonzeros, x)
+    packed = builder.weights.packed(
+        weights, (choice.row.family, axes, zero), lambda _: choice.row.pack(signed)
+    )
+    form = ("start", axes, zero, node.attrs["zero_point"], None if integer_bias is None else id(integer_bias))
+    start = builder.weights.packed(weights, form, lambda _: _start(node, signed, integer_bias))
+    epilogue: dict[str, Field] = {
+        "integer": 1,
+        "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),
+        "scale_stride": 4 if scale.size > 1 else 0,
+        **_epilogue_bias(node, builder, 4, m),
+    }
+    if node.attrs["product"] is not None:
+        step, zero_point = node.attrs["product"]
+        epilogue |= {"product_step": float(step), "product_zero": int(zero_point)}
+    emit_product(
+        node, builder, Product(x, packed, choice, epilogue, optional(node, 5), Location(Fixed(start)))
+    )
+    return None
+
+
+LOWERINGS = (OpLowering("linear", _linear), OpLowering("quantized_linear", _quantized_linear))

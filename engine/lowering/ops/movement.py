@@ -1,0 +1,97 @@
+"""Reshape, Slice and Gather with constant places: views where they can be, lanes taken where they cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.graph.ir import Node, Value
+from engine.kernels.layout import Lanes
+from engine.kernels.movement.rows import TAKE, take_lanes
+from engine.lowering.builder import F32, Builder, Lowered, OpLowering
+from engine.lowering.ops._products import required
+from engine.lowering.panels import new_panel
+from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record, Tensor
+
+
+def _reshape(node: Node, builder: Builder) -> Lowered:
+    value, shape = required(node, 0), node[0].shape
+    panel = builder.panels.get(value)
+    if panel is not None and shape and shape[-1] == panel.k and Lanes.of(shape) == panel.lanes:
+        builder.panels[node[0]] = panel
+        return None
+    rows = builder.rows(value)
+    builder.tensors[node[0]] = Tensor(rows.dtype, shape, rows.location)
+    return None
+
+
+def _positions(lanes: Lanes, leading: tuple[int, ...]) -> Array:
+    """The lane of every position [...], row-major."""
+    places = np.arange(lanes.outer)[:, None] * lanes.pitch + np.arange(lanes.inner)
+    return places.reshape(leading)
+
+
+def _take(node: Node, builder: Builder, value: Value, lanes_taken: Array) -> Lowered:
+    """A panel whose positions are these lanes of the source's panel."""
+    x, y = builder.panel(value), new_panel(node[0].shape)
+    table = np.zeros(y.lanes.panels * y.lanes.width, np.int64)
+    place = _positions(y.lanes, node[0].shape[:-1]).reshape(-1)
+    table[:] = lanes_taken.reshape(-1)[-1]
+    table[place] = lanes_taken.reshape(-1)
+    fields: dict[str, Field | Record] = {
+        "x": x.location,
+        "x_panel": x.panel_bytes,
+        "x_row_bytes": x.lanes.row_bytes,
+        "y": y.location,
+        "y_panel": y.panel_bytes,
+        "y_row_bytes": y.lanes.row_bytes,
+        "k": x.k,
+        "map": Location(Fixed(table)),
+    }
+    builder.emit(
+        Layer(node.name, node.op, take_lanes.name),
+        take_lanes,
+        Record(TAKE, fields),
+        tiles=int(place.max()) + 1,
+        reads=x.buffers,
+        writes=y.buffers,
+        tile_ns=float(x.k),
+    )
+    builder.panels[node[0]] = y
+    return None
+
+
+def _gather(node: Node, builder: Builder) -> Lowered:
+    value, indices = required(node, 0), required(node, 1).array
+    axis = node.attrs["axis"]
+    if (
+        value not in builder.panels
+        or indices is None
+        or axis >= len(value.shape) - 1
+        or not node[0].shape[:-1]
+    ):
+        return "it is no choice of positions of an activation by constant indices"
+    lanes = _positions(builder.panels[value].lanes, value.shape[:-1])
+    return _take(node, builder, value, np.take(lanes, indices, axis=axis))
+
+
+def _slice(node: Node, builder: Builder) -> Lowered:
+    value = required(node, 0)
+    if value not in builder.panels or value.dtype != F32:
+        return "it is no part of an activation"
+    ranges = [slice(None)] * len(value.shape)
+    for axis, start, end, step in zip(
+        *(node.attrs[name] for name in ("axes", "starts", "ends", "steps")), strict=True
+    ):
+        ranges[axis] = slice(start, end, step)
+    first, last, step = ranges[-1].indices(value.shape[-1])
+    lanes = _positions(builder.panels[value].lanes, value.shape[:-1])
+    kept = lanes[tuple(ranges[:-1])]
+    if step != 1 or (kept.shape != lanes.shape and (first, last) != (0, value.shape[-1])):
+        return "it takes every other feature, or features and positions at once"
+    if kept.shape != lanes.shape:
+        return _take(node, builder, value, kept)
+    builder.panels[node[0]] = builder.panels[value].rows(first, last - first)
+    return None
+
+
+LOWERINGS = (OpLowering("Reshape", _reshape), OpLowering("Gather", _gather), OpLowering("Slice", _slice))

@@ -1,0 +1,58 @@
+"""Values placed as lane panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.kernels.layout import Lanes, panel_rows, quad_rows
+from engine.kernels.row import aligned
+from engine.plan.steps import Array, Buffer, Fixed, Location
+
+QUAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """An f32 panel or u8 quads in memory.
+
+    location      row 0 of panel 0
+    panel_bytes   from panel to panel
+    """
+
+    location: Location
+    lanes: Lanes
+    k: int
+    panel_bytes: int
+    quads: bool = False
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """What a step that reads or writes this touches."""
+        place = self.location.place
+        return (place,) if isinstance(place, Buffer) else ()
+
+    def rows(self, first: int, count: int) -> Panel:
+        """The features first .. first + count - 1, without copying."""
+        moved = self.location.shifted(first * self.lanes.row_bytes)
+        return Panel(moved, self.lanes, count, self.panel_bytes, self.quads)
+
+
+def new_panel(shape: tuple[int, ...], *, quads: bool = False) -> Panel:
+    """A fresh place for a tensor [..., k] of this shape."""
+    lanes, k = Lanes.of(shape), shape[-1]
+    panel_bytes = (quad_rows(k) if quads else panel_rows(k)) * lanes.row_bytes
+    return Panel(Location(Buffer(panel_bytes * lanes.panels)), lanes, k, panel_bytes, quads)
+
+
+def constant_panel(array: Array) -> Panel:
+    """A float32 constant laid out as an f32 panel."""
+    lanes, k = Lanes.of(array.shape), array.shape[-1]
+    made = aligned((lanes.panels, panel_rows(k), lanes.width), np.float32)
+    flat = np.zeros((lanes.panels * lanes.width, k), np.float32)
+    flat[: lanes.outer * lanes.pitch].reshape(lanes.outer, lanes.pitch, k)[:, : lanes.inner] = array.reshape(
+        lanes.outer, lanes.inner, k
+    )
+    made[:, :k] = flat.reshape(lanes.panels, lanes.width, k).transpose(0, 2, 1)
+    return Panel(Location(Fixed(made)), lanes, k, made.strides[0])

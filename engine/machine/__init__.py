@@ -1,0 +1,1 @@
+"""What the machine is: cores and where threads may run, and the words threads wait on."""

@@ -1,0 +1,1 @@
+"""Constants that are only used as f32 are computed once."""

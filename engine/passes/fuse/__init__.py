@@ -1,0 +1,1 @@
+"""Groups of nodes become one operator of ours."""

@@ -1,0 +1,182 @@
+"""Attention, from the split of the heads to their join.
+
+    q ── Reshape ── Transpose ──┐
+    k ── Reshape ── Transpose ── MatMul ── Mul(c) ── Add(mask) ── Softmax ──┐
+    v ── Reshape ── Transpose ───────────────────────────────────────── MatMul ── Transpose ── Reshape ── y
+
+    =>   q, k, v, mask ── attention(heads, multiplier) ── y
+
+The products may be quantised (QuantizeLinear and DequantizeLinear around a MatMul, or MatMulInteger with Cast
+and Mul): then q, k and v are centred 8-bit numbers, products are exact, and scales are in the multipliers.
+The scaling may stand on the scores, on q, on q and k, before or behind the mask. The mask stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.graph import Node, Uses, Value, constant, node, rule
+from engine.graph.pattern import either_way, first_input, is_op, is_private, scalar
+from engine.passes.fuse._heads import COLUMNS, ROWS, Operand, Product, Split, product_of, scaling, split_heads
+from engine.passes.quantisation import Quantisation, centre, rounding
+
+# Adding so low a number to a finite score gives the number itself.
+LOWEST = -1e30
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """product * multiplier + masks, which are computed from leaves.
+
+    `rounded` where the product is rounded to 8 bits before it is scaled.
+    """
+
+    product: Product
+    multiplier: float
+    masks: tuple[Value, ...]
+    leaves: tuple[Value, ...]
+    rounded: Quantisation | None
+
+
+@dataclass(frozen=True)
+class _Probability:
+    """The softmax of scores, and what is done to it before it meets the values."""
+
+    softmax: Value
+    zero_masked_rows: bool
+
+
+@rule("Reshape")
+def find_attention(join: Node, uses: Uses) -> Value | None:
+    """The whole of it. Not where anything inside is read by others or is an output."""
+    transpose = first_input(join[0])
+    if not is_op(transpose, "Transpose") or tuple(transpose.node.attrs["perm"]) != ROWS:
+        return None
+    context = product_of(first_input(transpose))
+    probability = None if context is None else _probability(context.left.value)
+    scores = None if probability is None else _scores(first_input(probability.softmax))
+    if context is None or probability is None or scores is None:
+        return None
+    q, k = split_heads(scores.product.left, ROWS), split_heads(scores.product.right, COLUMNS)
+    v = split_heads(context.right, ROWS)
+    if q is None or k is None or v is None or not _fits(join, (q, k, v), scores.masks):
+        return None
+    if not is_private(join, {q.leaf, k.leaf, v.leaf, *scores.leaves}, uses):
+        return None
+    return _attention(join, (q, k, v), scores, (context, probability))
+
+
+def _fits(join: Node, splits: tuple[Split, Split, Split], masks: tuple[Value, ...]) -> bool:
+    q, k, v = splits
+    if not q.heads == k.heads == v.heads or any(split.source.dtype != np.float32 for split in splits):
+        return False
+    scores = (q.source.shape[0], q.heads, q.source.shape[1], k.source.shape[1])
+    joined = (*q.source.shape[:2], v.source.shape[2])
+    return join.types[0].shape == joined and all(_broadcasts(mask, scores) for mask in masks)
+
+
+def _broadcasts(mask: Value, scores: tuple[int, ...]) -> bool:
+    shape = mask.type.shape
+    if shape is None or mask.dtype != np.float32 or len(shape) > len(scores):
+        return False
+    return all(size in (1, whole) for size, whole in zip(shape[::-1], scores[::-1], strict=False))
+
+
+def _probability(value: Value) -> _Probability | None:
+    """Softmax over the last axis, perhaps with NaN rows replaced by zero."""
+    if is_op(value, "Where"):
+        missing, zero, inner = value.node.inputs
+        guarded = missing is not None and is_op(missing, "IsNaN") and first_input(missing) == inner
+        if not guarded or scalar(zero) != 0 or inner is None:
+            return None
+        found = _probability(inner)
+        return None if found is None else _Probability(found.softmax, True)
+    if not is_op(value, "Softmax") or value.node.attrs["axis"] != len(value.shape) - 1:
+        return None
+    return _Probability(value, False)
+
+
+def _scores(value: Value) -> _Scores | None:
+    scaled = scaling(value)
+    product = product_of(value)
+    if product is not None:
+        return _Scores(product, 1.0, (), (), None)
+    if scaled is not None:
+        inner = _scores(scaled[0])
+        return None if inner is None else _times(inner, scaled[1], value)
+    if is_op(value, "Add"):
+        for scores, mask in either_way(value.node):
+            inner = _scores(scores)
+            if inner is not None and scores.type == value.type:
+                return _Scores(
+                    inner.product,
+                    inner.multiplier,
+                    (*inner.masks, mask),
+                    (*inner.leaves, mask),
+                    inner.rounded,
+                )
+    if is_op(value, "Where"):
+        return _replaced(value)
+    found = rounding(value)
+    product = None if found is None else product_of(found[0])
+    return None if found is None or product is None else _Scores(product, 1.0, (), (), found[1])
+
+
+def _times(scores: _Scores, factor: float, value: Value) -> _Scores:
+    """Scores scaled after masks were added: the masks are scaled too."""
+    number = constant(np.asarray(factor, np.float32))
+    masks = tuple(node("Mul", mask, number, name=value.node.name)[0] for mask in scores.masks)
+    return _Scores(scores.product, scores.multiplier * factor, masks, scores.leaves, scores.rounded)
+
+
+def _replaced(value: Value) -> _Scores | None:
+    """Scores replaced by a very low number where a condition holds: the number is added instead."""
+    condition, low, scores = value.node.inputs
+    number = scalar(low)
+    inner = None if scores is None or number is None or number > LOWEST else _scores(scores)
+    if inner is None or condition is None or scores is None or scores.type != value.type:
+        return None
+    mask = node("Where", condition, low, constant(np.zeros((), np.float32)), name=value.node.name)[0]
+    leaves = (*inner.leaves, condition)
+    return _Scores(inner.product, inner.multiplier, (*inner.masks, mask), leaves, inner.rounded)
+
+
+def _attention(
+    join: Node, splits: tuple[Split, Split, Split], scores: _Scores, context: tuple[Product, _Probability]
+) -> Value:
+    q, k, v = splits
+    sides = (scores.product.left, scores.product.right, context[0].right)
+    inputs = [_centred(split, side, join.name) for split, side in zip(splits, sides, strict=True)]
+    whole = scores.product.multiplier * q.multiplier * k.multiplier
+    rounded, probability = scores.rounded, context[0].left.quantisation
+    after = scores.multiplier * (1.0 if rounded is None else float(rounded.scale))
+    return node(
+        "attention",
+        *inputs,
+        _sum(scores.masks, join.name),
+        name=join.name,
+        heads=q.heads,
+        scores=None if rounded is None else rounded.pair,
+        score_multiplier=np.float32(1 if rounded is None else whole),
+        multiplier=np.float32(after if rounded is not None else whole * after),
+        probability=None if probability is None else probability.pair,
+        context_multiplier=np.float32(context[0].multiplier * v.multiplier),
+        zero_masked_rows=context[1].zero_masked_rows,
+        store=None,
+    )[0]
+
+
+def _centred(split: Split, operand: Operand, name: str) -> Value:
+    return split.source if operand.quantisation is None else centre(split.source, operand.quantisation, name)
+
+
+def _sum(masks: tuple[Value, ...], name: str) -> Value | None:
+    total = None
+    for mask in masks:
+        total = mask if total is None else node("Add", total, mask, name=name)[0]
+    return total
+
+
+RULES = (find_attention,)

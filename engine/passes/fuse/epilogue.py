@@ -1,0 +1,101 @@
+"""What is done to each result of a product happens in the product's own step.
+
+    linear ── Add(b[m]) ── y        =>    linear(bias = b) ── y
+    linear ── Add(r) ── y           =>    linear(residual = r) ── y
+    linear ── Relu | gelu | Tanh | Sigmoid ── y    =>    linear(activation) ── y
+
+Not when another node reads the product: it would be computed twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.graph import Node, Uses, Value, constant, node, rule
+from engine.graph.pattern import either_way, first_input, is_op, row_constant
+from engine.passes.quantisation import rounding
+
+BIAS = {"linear": 2, "quantized_linear": 4}
+RESIDUAL = {"linear": 3, "quantized_linear": 5}
+
+
+def _input(product: Node, index: int) -> Value | None:
+    return product.inputs[index] if index < len(product.inputs) else None
+
+
+def _with(before: Node, name: str, inputs: dict[int, Value], /, **attrs: Any) -> Value:
+    """The product with some inputs and attributes exchanged."""
+    width = max(len(before.inputs), max(inputs, default=0) + 1)
+    whole = [inputs.get(index, _input(before, index)) for index in range(width)]
+    return node(before.op, *whole, name=name, **{**before.attrs, **attrs})[0]
+
+
+def _is_open(product: Value, uses: Uses) -> bool:
+    """Whether something may still be added to this product's results."""
+    if not is_op(product, *BIAS) or uses[product] != 1:
+        return False
+    return product.node.attrs["activation"] == "none" and product.node.attrs["store"] is None
+
+
+@rule("Add")
+def add_bias(add: Node, uses: Uses) -> Value | None:
+    """A row constant becomes the bias."""
+    for product, addend in either_way(add):
+        if not _is_open(product, uses) or _input(product.node, BIAS[product.op]) is not None:
+            continue
+        if _input(product.node, RESIDUAL[product.op]) is not None or product.type != add.types[0]:
+            continue
+        row = row_constant(addend, product.shape[-1])
+        if row is not None:
+            bias = (
+                addend if addend.array is not None and addend.shape == row.shape else constant(row, add.name)
+            )
+            return _with(product.node, product.node.name, {BIAS[product.op]: bias})
+    return None
+
+
+@rule("Add")
+def add_residual(add: Node, uses: Uses) -> Value | None:
+    """Another value of the same shape becomes the residual."""
+    for product, addend in either_way(add):
+        if not _is_open(product, uses) or _input(product.node, RESIDUAL[product.op]) is not None:
+            continue
+        if addend.type == product.type == add.types[0] and addend != product:
+            return _with(product.node, product.node.name, {RESIDUAL[product.op]: addend})
+    return None
+
+
+@rule("Relu", "Tanh", "Sigmoid", "gelu")
+def apply_activation(step: Node, uses: Uses) -> Value | None:
+    """An activation that a product knows."""
+    product = first_input(step[0])
+    if not _is_open(product, uses):
+        return None
+    name = step.op.lower()
+    if name == "gelu" and step.attrs["approximate"] == "tanh":
+        name = "gelu_tanh"
+    return _with(product.node, product.node.name, {}, activation=name)
+
+
+@rule("DequantizeLinear")
+def round_product(step: Node, uses: Uses) -> Value | None:
+    """A product that is rounded to 8 bits before anything is added keeps that rounding, in its own step.
+
+    quantized_linear ── quantize ── DequantizeLinear ── y    =>    quantized_linear(product = (s, z)) ── y
+    """
+    found = rounding(step[0])
+    if found is None or uses[first_input(step[0])] != 1:
+        return None
+    product, parameters = found
+    if (
+        not is_op(product, "quantized_linear")
+        or not _is_open(product, uses)
+        or product.node.attrs["product"] is not None
+    ):
+        return None
+    if any(_input(product.node, index[product.op]) is not None for index in (BIAS, RESIDUAL)):
+        return None
+    return _with(product.node, product.node.name, {}, product=parameters.pair)
+
+
+RULES = (add_bias, add_residual, apply_activation, round_product)

@@ -1,0 +1,1 @@
+"""Movement without computing is merged or dropped, and kept away from rounding."""

@@ -1,0 +1,102 @@
+"""Where each buffer lies: one arena, in which buffers that are never alive together share bytes.
+
+Life is counted in phases: a phase is what lies between two barriers, since steps of one phase may run
+at the same time. A buffer lives from the phase that writes it to the last that reads it.
+
+    offset ^   | A A A A |         | D D |
+           |   | B B | C C C C C C C |         largest first, each at the lowest offset that is free
+           +---+---------------------+-----> phase      through all of its life
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from engine.plan.steps import Buffer, HostStep, Location, Program, Step
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """First and last phase of a buffer, both included."""
+
+    first: int
+    last: int
+
+
+def waits(steps: tuple[Step | HostStep, ...]) -> list[bool]:
+    """For each step whether it must wait for all steps before it.
+
+    It must when it reads or overwrites what a step of the running phase writes, or overwrites what one reads.
+    A host step always waits, and so does the step after it.
+    """
+    result: list[bool] = []
+    written: set[int] = set()
+    read: set[int] = set()
+    for i, step in enumerate(steps):
+        reads, writes = touched(step)
+        after_host = i > 0 and isinstance(steps[i - 1], HostStep)
+        wait = isinstance(step, HostStep) or after_host or bool((reads | writes) & written or writes & read)
+        if wait:
+            written, read = set(), set()
+        written |= writes
+        read |= reads
+        result.append(wait)
+    return result
+
+
+def touched(step: Step | HostStep) -> tuple[set[int], set[int]]:
+    """Identities of the buffers a step reads and writes."""
+    if isinstance(step, Step):
+        return {id(b) for b in step.reads}, {id(b) for b in step.writes}
+    inputs = {id(t.location.place) for t in step.inputs if t is not None and t.location is not None}
+    outputs = {id(t.location.place) for t in step.outputs if t.location is not None}
+    return inputs, outputs
+
+
+FOREVER = 1 << 60
+
+
+def lives(program: Program, waiting: list[bool]) -> dict[int, Life]:
+    """The life of every buffer that a step touches, by identity; outputs live on to the end."""
+    found: dict[int, Life] = {}
+    phase = 0
+    for step, wait in zip(program.steps, waiting, strict=True):
+        phase += wait
+        reads, writes = touched(step)
+        for buffer in reads | writes:
+            known = found.get(buffer)
+            found[buffer] = Life(phase if known is None else known.first, phase)
+    for _, tensor in program.outputs:
+        buffer = id(tensor.location.place) if tensor.location is not None else 0
+        if buffer in found:
+            found[buffer] = Life(found[buffer].first, FOREVER)
+    return found
+
+
+def place(buffers: Iterable[Buffer], life: dict[int, Life]) -> tuple[dict[int, int], int]:
+    """(offset by identity, bytes of the arena). Buffers nobody touches, and permanent ones, live throughout."""
+    always = Life(0, FOREVER)
+    placed: list[tuple[int, int, Life]] = []
+    offsets: dict[int, int] = {}
+    for buffer in sorted(buffers, key=lambda b: -b.size):
+        span = always if buffer.permanent else life.get(id(buffer), always)
+        size = -(-max(buffer.size, 1) // ALIGNMENT) * ALIGNMENT
+        offset = 0
+        for begin, end, other in sorted(placed, key=lambda item: item[0]):
+            if other.last < span.first or span.last < other.first:
+                continue
+            if offset + size <= begin:
+                break
+            offset = max(offset, end)
+        offsets[id(buffer)] = offset
+        placed.append((offset, offset + size, span))
+    return offsets, max((end for _, end, _ in placed), default=0)
+
+
+def buffers_of(program_locations: Iterable[Location]) -> list[Buffer]:
+    """The distinct buffers behind these locations."""
+    found = {id(at.place): at.place for at in program_locations if isinstance(at.place, Buffer)}
+    return list(found.values())

@@ -1,0 +1,120 @@
+"""What a plan is made of: places in memory, compiled steps, host steps.
+
+Buffer      bytes of the arena, alive from the step that writes it to the last that reads it
+Fixed       an array that outlives the plan: packed weights, constants
+Location    a byte offset into either
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import Kernel
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Buffer:
+    """Memory that the arena will hold; identity is what counts.
+
+    permanent   keeps its place for the whole plan (inputs, outputs, the fault word)
+    """
+
+    size: int
+    permanent: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fixed:
+    """An array whose address never changes; 64-byte aligned where a kernel wants it so."""
+
+    array: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Bytes `offset` and on of a buffer or a fixed array."""
+
+    place: Buffer | Fixed
+    offset: int = 0
+
+    def shifted(self, offset: int) -> Location:
+        return Location(self.place, self.offset + offset)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tensor:
+    """A row-major array at a location; or, without one, a value that only host steps see."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] | None
+    location: Location | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What explain and profiles say of a step."""
+
+    name: str
+    op: str
+    kernel: str
+    nodes: int = 1
+    sparsity: float | None = None
+    reason: str = ""
+    runners_up: tuple[tuple[str, float], ...] = ()
+
+
+Field = int | float | Location
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Record:
+    """An args record before its addresses are known; a field may be a location, or another record."""
+
+    dtype: np.dtype[Any]
+    fields: Mapping[str, Field | Record]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Step:
+    """One compiled step.
+
+    grain    tiles taken at once
+    scratch  bytes each member of the team needs
+    """
+
+    layer: Layer
+    kernel: Kernel
+    args: Record
+    tiles: int
+    grain: int = 1
+    scratch: int = 0
+    reads: Sequence[Buffer] = ()
+    writes: Sequence[Buffer] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class HostStep:
+    """A step that runs in Python: an operator without a kernel."""
+
+    layer: Layer
+    run: Callable[[list[Array | None]], Sequence[Array]]
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A model ready to be placed in memory."""
+
+    inputs: tuple[tuple[str, Tensor], ...]
+    outputs: tuple[tuple[str, Tensor], ...]
+    steps: tuple[Step | HostStep, ...]
+    fault: Location
+    notes: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The team of threads, and how it walks a plan."""

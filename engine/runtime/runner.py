@@ -1,0 +1,50 @@
+"""One request: inputs into the arena, stages in order, outputs out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.errors import InputError
+from engine.plan.build import HostCall, Plan, Segment
+from engine.plan.steps import Array, Tensor
+from engine.runtime.team import Team
+
+
+def run_plan(plan: Plan, team: Team, arrays: Sequence[Array]) -> list[Array]:
+    """Outputs of a plan for inputs that fit it, as new arrays. One request of a plan at a time.
+
+    Raises InputError when an id is out of its table's range.
+    """
+    for (_, place), array in zip(plan.inputs, arrays, strict=True):
+        place[...] = array
+    live: dict[Tensor, Array] = {}
+    for stage in plan.stages:
+        if isinstance(stage, Segment):
+            team.run(plan, stage.address)
+        else:
+            _run_on_host(stage, live)
+    if plan.fault[0]:
+        _report_fault(plan)
+    return [live[place] if isinstance(place, Tensor) else place.copy() for _, place in plan.outputs]
+
+
+def _run_on_host(call: HostCall, live: dict[Tensor, Array]) -> None:
+    inputs = [live[place] if isinstance(place, Tensor) else place for place in call.inputs]
+    results = call.step.run(inputs)
+    for place, result in zip(call.outputs, results, strict=True):
+        if isinstance(place, Tensor):
+            live[place] = result
+        else:
+            np.copyto(place, result.reshape(place.shape), casting="no")
+
+
+def _report_fault(plan: Plan) -> None:
+    position = int(plan.fault[0]) - 1
+    plan.fault[0] = 0
+    message = (
+        f"an id at position {position} is outside of its embedding table. "
+        "Check that the tokenizer and the model belong together."
+    )
+    raise InputError(message)

@@ -1,0 +1,19 @@
+"""Teams of this process: engines that use as many cores share the threads."""
+
+from __future__ import annotations
+
+import threading
+
+from engine.machine.topology import topology
+from engine.runtime.team import Team
+
+_lock = threading.Lock()
+_teams: dict[int, Team] = {}
+
+
+def team_of(count: int) -> Team:
+    """The team of the first `count` cores of this process."""
+    with _lock:
+        if count not in _teams:
+            _teams[count] = Team(topology().cores[:count])
+        return _teams[count]

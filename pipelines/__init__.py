@@ -1,0 +1,30 @@
+"""Raw input to answer: pipelines for tasks, each with input and output schemas.
+
+from pipelines import Pipeline
+
+classify = Pipeline.create(task="sentiment-analysis")
+print(classify("The film is a delight."))
+"""
+
+from pipelines.config import PipelineConfig
+from pipelines.engines import ENGINES, EngineArguments, EngineLike
+from pipelines.pipeline import Pipeline
+from pipelines.registry import Task, find_task
+from pipelines.shorthands import sentiment_analysis_pipeline, text_classification_pipeline
+from pipelines.text import TextPipeline
+from pipelines.timers import StagedTimer, TimerManager
+
+__all__ = [
+    "ENGINES",
+    "EngineArguments",
+    "EngineLike",
+    "Pipeline",
+    "PipelineConfig",
+    "StagedTimer",
+    "Task",
+    "TextPipeline",
+    "TimerManager",
+    "find_task",
+    "sentiment_analysis_pipeline",
+    "text_classification_pipeline",
+]

@@ -1,0 +1,1 @@
+"""One file per task, each with a constant `TASK`; files are found by being here."""

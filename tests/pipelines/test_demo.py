@@ -1,0 +1,19 @@
+"""The demonstration prints an answer, a latency, and what ran accelerated."""
+
+from __future__ import annotations
+
+import pytest
+from stand_in_engine import StandInEngine
+
+from pipelines import ENGINES
+from pipelines.demo import run_demo
+
+
+def test_the_demo_answers_and_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(ENGINES, "stand-in", StandInEngine)
+    run_demo(["A delight.", "word " * 50], "stand-in")
+    printed = capsys.readouterr().out
+    for part in ("A delight.", "Latency", "ms per text", "Load and compile", "Accelerated"):
+        assert part in printed

@@ -1,0 +1,1 @@
+"""Slow, plain references to compare with; they import nothing of the product."""

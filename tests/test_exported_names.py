@@ -1,0 +1,63 @@
+"""Public names are a promise: whoever changes one changes this list on purpose."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+PUBLIC: dict[str, list[str]] = {
+    "engine": [
+        "BatchBenchmarkResult",
+        "BenchmarkResults",
+        "Engine",
+        "EngineError",
+        "Explanation",
+        "InputError",
+        "InputTypeError",
+        "InternalError",
+        "ModelError",
+        "ModelNotFoundError",
+        "OptionError",
+        "OptionTypeError",
+        "Scheduler",
+        "SparselaneError",
+        "TensorError",
+        "UnsupportedOpError",
+        "__version__",
+        "compile_model",
+        "explain",
+    ],
+    "pipelines": [
+        "ENGINES",
+        "EngineArguments",
+        "EngineLike",
+        "Pipeline",
+        "PipelineConfig",
+        "StagedTimer",
+        "Task",
+        "TextPipeline",
+        "TimerManager",
+        "find_task",
+        "sentiment_analysis_pipeline",
+        "text_classification_pipeline",
+    ],
+    "serve": ["EndpointConfig", "ServerConfig", "Service", "build_app", "create_app", "read_config"],
+}
+HEAVY = ("flask", "transformers", "torch", "onnxruntime", "openvino", "tokenizers")
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_frozen_and_sorted(package: str) -> None:
+    module = importlib.import_module(package)
+    assert list(module.__all__) == PUBLIC[package]
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("package", ["engine", "engine.bench.__main__"])
+def test_importing_the_engine_brings_in_nothing_of_the_upper_rooms(package: str) -> None:
+    code = f"import sys, {package}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
