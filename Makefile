@@ -14,7 +14,7 @@ LEVELS := $(if $(filter x86_64,$(shell uname -m)),avx2) generic
 PYTEST = $(RUN) -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check lint format dead size serve bench warm notebooks clean
+.PHONY: help install demo test test-all check lint format dead size serve bench bench-all warm notebooks clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ serve: $(VENV)/installed  ## HTTP server: make serve TASK=sentiment-analysis POR
 
 bench: $(VENV)/installed-compare  ## engines in turns: make bench MODEL=model.onnx ENGINES="engine onnxruntime" FLAGS="-b 8"
 	$(RUN) -m engine.bench '$(MODEL)' $(addprefix -e ,$(ENGINES)) $(FLAGS)
+
+bench-all: $(VENV)/installed-compare  ## measure every row of BENCHMARKS.md and write its table
+	$(RUN) -m engine.bench.suite
 
 warm: $(VENV)/installed  ## compile all kernels of this machine into the cache
 	$(RUN) -m engine.warm

@@ -76,7 +76,10 @@ class TextPipeline(Pipeline):
         return super().setup_onnx_file_path()
 
     def engine_shapes(self, batch_size: int | None) -> list[list[int]] | None:
-        return None if batch_size is None else [[batch_size, self.sequence_length]]
+        # Without a batch of one's own, rows and tokens stay open: the engine compiles for what comes.
+        if isinstance(batch_size, int) and batch_size > 0:
+            return [[batch_size, self.sequence_length]]
+        return None
 
     def encode(self, texts: Sequence[Text]) -> list[Array]:
         """The model's inputs, int64 [texts, sequence_length] each, in its order."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from engine.api.scheduler import Scheduler, scheduler_of
 from engine.compiler import Compiled, compile_plan
 from engine.errors import OptionError, SparselaneError
 from engine.frontend import ModelInput, open_model
-from engine.jit import active_level
+from engine.jit import active_level, check_level
 from engine.kernels.row import Array
 from engine.lowering.builder import Machine
 from engine.machine.topology import l2_bytes, topology
@@ -73,6 +74,7 @@ class Engine:
         if cached_outputs is not None and any(cached_outputs):
             message = "cached_outputs is for text generation, which this engine does not do."
             raise OptionError(message)
+        check_level()
         self._scheduler = scheduler_of(scheduler)
         check_count("num_streams", num_streams)
         self._num_cores = check_count("num_cores", num_cores) or topology().available
@@ -86,6 +88,8 @@ class Engine:
             declared_shape(entry, self._batch_size, None if shapes is None else shapes[i])
             for i, entry in enumerate(self._model.inputs)
         ]
+        # Overrides hold for the file's fixed dimensions too: a model of batch 1 may be compiled for 8.
+        self._model = replace(self._model, inputs=tuple(map(_with_shape, self._model.inputs, self._shapes)))
         self._team = team_of(min(self._num_cores, len(topology().cores)))
         self._machine = Machine(self._team.members, l2_bytes())
         self._weights = WeightStore()
@@ -320,6 +324,12 @@ def compile_model(
 ) -> Engine:
     """An Engine for the model; see there. The fourth place takes a scheduler's name too."""
     return Engine(model, batch_size, num_cores, num_streams, scheduler, input_shapes, cached_outputs)
+
+
+def _with_shape(entry: ModelInput, shape: Dims) -> ModelInput:
+    """The input with its dimensions overridden; open ones keep the file's symbols."""
+    dims = (kept if size == UNKNOWN else size for size, kept in zip(shape, entry.dims, strict=True))
+    return replace(entry, dims=tuple(dims))
 
 
 def _source_path(model: Any) -> str:

@@ -11,7 +11,7 @@ from llvmlite import ir
 
 from engine.jit.decorators import Kernel, compiled, inner, kernel
 from engine.jit.instruction import instruction, record
-from engine.jit.target import IsaLevel, active_level, detected_level, known_levels
+from engine.jit.target import IsaLevel, active_level, check_level, detected_level, known_levels
 from engine.jit.vector import F32, I32, MASK
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "IsaLevel",
     "Kernel",
     "active_level",
+    "check_level",
     "compiled",
     "detected_level",
     "inner",

@@ -18,7 +18,7 @@ from numba.core import types
 from numba.core.ccallback import CFunc
 
 from engine.jit.code_cache import open_cache
-from engine.jit.target import TARGET, LevelDispatcher, active_level
+from engine.jit.target import TARGET, LevelDispatcher, active_level, check_level
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -54,6 +54,7 @@ class Kernel:
         """Compile, or read from the cache."""
         with self._lock:
             if self._compiled is None:
+                check_level()
                 started = time.perf_counter()
                 options = dict(_OPTIONS)
                 made = _CFunc(self._function, _KERNEL_SIGNATURE, locals={}, options=options)

@@ -22,7 +22,7 @@ from numba.core.externals import c_math_functions
 from numba.core.registry import CPUDispatcher, CPUTarget
 
 from engine.errors import OptionError
-from engine.options import environment_option
+from engine.options import Setting, environment_option
 
 # Numba starts LLVM without an assembly parser; inline assembly would abort the process.
 llvm.initialize_native_target()
@@ -94,23 +94,30 @@ def detected_level() -> IsaLevel:
     return _offered()[-1]
 
 
-@functools.cache
-def active_level() -> IsaLevel:
-    """The level this process compiles for.
+def check_level() -> None:
+    """Raise OptionError when ENGINE_ISA names no level, or one that this machine lacks.
 
-    Raises OptionError when ENGINE_ISA names no level, or one that this machine lacks.
+    Asked when something is to be compiled, not when the package is imported.
     """
-    asked = environment_option("ENGINE_ISA", "NM_ARCH")
-    if asked is None:
-        return detected_level()
-    offered = {level.name: level for level in _offered()}
-    if asked.value not in offered:
+    asked, offered = _asked(), [level.name for level in _offered()]
+    if asked is not None and asked.value not in offered:
         message = (
             f"{asked.name}={asked.value} is not possible on this machine, which offers {', '.join(offered)}. "
             "Unset it, or name one of these."
         )
         raise OptionError(message)
-    return offered[asked.value]
+
+
+def _asked() -> Setting | None:
+    return environment_option("ENGINE_ISA", "NM_ARCH")
+
+
+@functools.cache
+def active_level() -> IsaLevel:
+    """The level this process compiles for: the machine's, or the lower one that is asked for."""
+    asked = _asked()
+    named = [level for level in _offered() if asked is not None and level.name == asked.value]
+    return named[0] if named else detected_level()
 
 
 class _Codegen(JITCPUCodegen):  # type: ignore[misc]

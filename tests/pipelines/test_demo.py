@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from stand_in_engine import StandInEngine
 
 from pipelines import ENGINES
 from pipelines.demo import run_demo
+
+
+def test_the_demo_reports_what_ran_accelerated(capsys: pytest.CaptureFixture[str]) -> None:
+    run_demo(["A delight."])
+    printed = capsys.readouterr().out
+    assert "positive" in printed
+    assert re.search(r"Accelerated +(\d+) of \1 layers at \w+, 100% of the model's nodes", printed)
+    assert "quantized_linear" in printed
 
 
 def test_the_demo_answers_and_reports(

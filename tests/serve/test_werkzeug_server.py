@@ -38,6 +38,11 @@ def config(monkeypatch: pytest.MonkeyPatch) -> ServerConfig:
     return make_config({"endpoints": [{"task": "glue"}], "host": "127.0.0.1", "port": 0}, "test")
 
 
+def test_answers_are_sent_without_waiting_for_acknowledgements() -> None:
+    with listener.bind("127.0.0.1", 0) as bound:
+        assert bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_requests_are_answered_until_shutdown(config: ServerConfig) -> None:
     with listener.bind(config.host, config.port) as bound:
         assert not listener.is_listening(bound)
@@ -45,7 +50,7 @@ def test_requests_are_answered_until_shutdown(config: ServerConfig) -> None:
         assert listener.is_listening(bound)
         thread = Thread(target=server.serve_forever)
         thread.start()
-        client = HTTPConnection(*bound.getsockname(), timeout=60)
+        client = HTTPConnection(config.host, bound.getsockname()[1], timeout=60)
         client.request("POST", "/predict", b'{"sequences": "a"}')
         assert json.loads(client.getresponse().read())["labels"] == ["negative"]
         client.close()

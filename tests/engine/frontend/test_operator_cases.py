@@ -187,10 +187,12 @@ def test_operator_equals_onnxruntime(case: Case) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", [*UNARY, "LeakyRelu", "Elu", "HardSigmoid"])
+# onnxruntime's own vectorised forms differ from the formulas where these meet infinities and NaN.
+APPROXIMATED = {"Erf", "HardSwish", "Identity", "Sign", "Softplus"}
+
+
+@pytest.mark.parametrize("kind", [*sorted(set(UNARY) - APPROXIMATED), "LeakyRelu", "Elu", "HardSigmoid"])
 def test_infinities_and_nan_are_treated_alike(kind: str) -> None:
-    if kind in ("Identity", "Sign", "Erf", "Softplus", "HardSwish"):
-        pytest.skip("onnxruntime approximates these at the rim")
     model, feeds = build(Case(kind, (WEIRD,)))
     bound = frontend.bind(frontend.open_model(model), {})
     np.testing.assert_allclose(graph.evaluate(bound, feeds)[0], run_peer(model, feeds)[0], rtol=1e-5, atol=1e-6)

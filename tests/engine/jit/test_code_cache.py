@@ -1,0 +1,52 @@
+"""The code cache: hit by a second process, never an error when the disk is unkind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROBE = """
+from engine.kernels.norm.rows import normalize
+normalize.load()
+print(normalize.cache_hit)
+"""
+
+
+def _hit(cache: str) -> bool:
+    environment = {**os.environ, "ENGINE_CACHE_DIR": cache}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip() == "True"
+
+
+def test_a_second_process_finds_the_code(tmp_path: Path) -> None:
+    assert not _hit(str(tmp_path))
+    assert _hit(str(tmp_path))
+
+
+def test_damaged_files_are_compiled_anew(tmp_path: Path) -> None:
+    assert not _hit(str(tmp_path))
+    for path in tmp_path.rglob("*.nb*"):
+        path.write_bytes(path.read_bytes()[:100] + b"damaged")
+    assert not _hit(str(tmp_path))
+
+
+def test_without_a_folder_kernels_are_compiled() -> None:
+    assert not _hit("off")
+
+
+def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the folder should be")
+    assert not _hit(str(blocked / "cache"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_no_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    assert not _hit(str(tmp_path))

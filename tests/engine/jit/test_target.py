@@ -1,0 +1,67 @@
+"""Levels, and what a process compiles for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from engine.jit import active_level, detected_level, known_levels
+from engine.jit.target import LEVELS, cpu_features
+
+PROBE = """
+from engine import OptionError
+from engine.jit import active_level, check_level
+try:
+    check_level()
+    print(active_level().name)
+except OptionError as error:
+    print("refused:", error)
+"""
+
+
+def _level_with(**environment: str) -> str:
+    inherited = {k: v for k, v in os.environ.items() if k not in ("ENGINE_ISA", "NM_ARCH")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], env={**inherited, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_detected_level_is_the_best_whose_needs_are_met() -> None:
+    level = detected_level()
+    assert cpu_features().issuperset(level.needs)
+    better = LEVELS[LEVELS.index(level) + 1 :]
+    assert all(level.arch != other.arch or not cpu_features().issuperset(other.needs) for other in better)
+    assert set(active_level().needs) <= cpu_features()
+
+
+@pytest.mark.parametrize("name", known_levels())
+def test_a_level_is_taken_or_refused_by_name(name: str) -> None:
+    level = next(level for level in LEVELS if level.name == name)
+    possible = level.arch in ("any", detected_level().arch) and cpu_features().issuperset(level.needs)
+    answer = _level_with(ENGINE_ISA=name)
+    assert answer == name if possible else answer.startswith(f"refused: ENGINE_ISA={name}")
+
+
+def test_the_predecessors_variable_works_and_ours_wins() -> None:
+    assert _level_with(NM_ARCH="generic") == "generic"
+    assert _level_with(NM_ARCH="nonsense", ENGINE_ISA="generic") == "generic"
+    assert _level_with(NM_ARCH="nonsense").startswith("refused: NM_ARCH=nonsense")
+
+
+def test_a_lower_level_uses_none_of_the_wider_registers() -> None:
+    if detected_level().width < 64:
+        pytest.skip("this machine has no wider registers than the lower levels")
+    probe = (
+        "from engine.kernels.dense_f32.rows import ROW\n"
+        "text = ROW.kernels[64].assembly()\n"
+        "print('zmm' in text, 'ymm' in text)"
+    )
+    environment = {**os.environ, "ENGINE_ISA": "avx2", "ENGINE_CACHE_DIR": "off"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]

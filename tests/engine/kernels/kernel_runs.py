@@ -1,0 +1,120 @@
+"""Running single kernels on arrays: packing, records, canaries round every result."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import Kernel
+from engine.kernels.layout import Lanes, panel_rows, quad_rows
+from engine.kernels.products.arguments import PRODUCT
+from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE
+from engine.kernels.row import PackedWeights, ProductRow, aligned
+
+Array = NDArray[Any]
+CANARY = 4096
+
+
+def call(kernel: Kernel, args: Array, begin: int, end: int, scratch: Array | None = None) -> None:
+    """Call a kernel as the walker does."""
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(kernel.address)
+    function(args.ctypes.data, begin, end, 0 if scratch is None else scratch.ctypes.data)
+
+
+class Guarded:
+    """An array with canaries on both sides."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._raw = aligned(size + 2 * CANARY, np.uint8)
+        self._raw[:] = 0xA5
+        self.array: Array = self._raw[CANARY : CANARY + size].view(dtype).reshape(shape)
+
+    @property
+    def address(self) -> int:
+        return int(self.array.ctypes.data)
+
+    def is_intact(self) -> bool:
+        """Whether nothing was written outside of the array."""
+        return bool((self._raw[:CANARY] == 0xA5).all() and (self._raw[CANARY + self.array.nbytes :] == 0xA5).all())
+
+
+def panel_of(x: Array, lanes: Lanes) -> Array:
+    """float32 x[k, n] as an f32 panel, n lanes one after another."""
+    k, n = x.shape
+    full = np.zeros((k, lanes.panels * lanes.width), np.float32)
+    full[:, :n] = x
+    out = aligned((lanes.panels, panel_rows(k), lanes.width), np.float32)
+    out[:, :k] = full.reshape(k, lanes.panels, lanes.width).transpose(1, 0, 2)
+    return out
+
+
+def quads_of(x: Array, lanes: Lanes) -> Array:
+    """uint8 x[k, n] as quads."""
+    k, n = x.shape
+    full = np.zeros((4 * quad_rows(k), lanes.panels * lanes.width), np.uint8)
+    full[:k, :n] = x
+    out = aligned((lanes.panels, quad_rows(k), lanes.width, 4), np.uint8)
+    out[:] = full.reshape(-1, 4, lanes.panels, lanes.width).transpose(2, 0, 3, 1)
+    return out
+
+
+def matrix_of(panel: Array, m: int, n: int) -> Array:
+    """An f32 panel as [m, n]."""
+    return np.asarray(panel.transpose(1, 0, 2).reshape(panel.shape[1], -1)[:m, :n])
+
+
+def matrix_of_quads(quads: Array, m: int, n: int) -> Array:
+    """Quads as uint8 [m, n]."""
+    return np.asarray(quads.transpose(1, 3, 0, 2).reshape(4 * quads.shape[1], -1)[:m, :n])
+
+
+def run_product(
+    row: ProductRow,
+    packed: PackedWeights,
+    x: Array,
+    lanes: Lanes,
+    tiles: list[tuple[int, int]] | None = None,
+    start: Array | None = None,
+    **epilogue: Any,
+) -> tuple[Array, bool]:
+    """(y as the epilogue stores it, whether all canaries live). `tiles` cuts the work; default: all at once."""
+    quantized = epilogue.get("store") == 1
+    rows = quad_rows(packed.m) if quantized else panel_rows(packed.m)
+    y = Guarded((lanes.panels, rows, lanes.width, 4), np.uint8)
+    record = np.zeros(1, EPILOGUE)
+    record["m"], record["y"], record["y_panel"] = packed.m, y.address, y.array.strides[0]
+    record["row_bytes"] = lanes.row_bytes
+    for name, value in epilogue.items():
+        record[name] = ACTIVATIONS[value] if name == "activation" else value
+    args = np.zeros(1, PRODUCT)
+    fields = {
+        "x": x.ctypes.data,
+        "x_panel": x.strides[0],
+        "k": row.k_steps(packed.k),
+        "row_bytes": lanes.row_bytes,
+        "w": packed.entries.ctypes.data,
+        "w_index": packed.index.ctypes.data,
+        "start": 0 if start is None else start.ctypes.data,
+        "strips": packed.strips,
+        "panels": lanes.panels,
+        "panel_block": 2,
+        "epilogue": record.ctypes.data,
+    }
+    for name, value in fields.items():
+        args[name] = value
+    scratch = Guarded((row.scratch(lanes.width),), np.uint8)
+    for begin, end in tiles or [(0, packed.strips * lanes.panels)]:
+        call(row.kernels[lanes.width], args, begin, end, scratch.array)
+    result = y.array if quantized else y.array.view(np.float32)[..., 0]
+    return result, y.is_intact() and scratch.is_intact()
+
+
+def sparse_matrix(source: np.random.Generator, m: int, k: int, density: float) -> Array:
+    """float32 [m, k] with about this share of nonzeros."""
+    w = source.standard_normal((m, k)).astype(np.float32)
+    w[source.random((m, k)) >= density] = 0
+    return w

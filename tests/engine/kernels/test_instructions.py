@@ -1,0 +1,92 @@
+"""Each instruction does what its plain meaning says, at the active level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel_runs import call
+
+from engine.jit import kernel, record
+from engine.kernels.row import aligned
+from engine.kernels.simd.arithmetic import MEANINGS, Meaning, clamp_to_byte, round_even, to_int
+from engine.kernels.simd.dot import dot_u8s8
+from engine.kernels.simd.memory import load_f32, load_i32, store_f32, store_i32
+from engine.kernels.simd.transpose import transpose_f32
+
+ARGS = np.dtype([("a", np.int64), ("b", np.int64), ("y", np.int64)])
+args_of = record(ARGS)
+EDGES = np.array(
+    [0.0, -0.0, 1.0, -1.5, 2.5, 0.5, np.inf, -np.inf, np.nan, 3e38, 1e-40, 254.5, 8388609.0, -7.5, 1e9, -1e-9],
+    np.float32,
+)
+
+
+def _arguments(*arrays: np.ndarray) -> np.ndarray:
+    args = np.zeros(1, ARGS)
+    for name, array in zip(("a", "b", "y"), arrays, strict=True):
+        args[name] = array.ctypes.data
+    return args
+
+
+@pytest.mark.parametrize("meaning", MEANINGS, ids=lambda meaning: meaning.name)
+def test_instruction_equals_its_numpy_meaning(meaning: Meaning) -> None:
+    code, arity = meaning.code, meaning.arity
+
+    @kernel(f"test_{meaning.name}")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = args_of(args)
+        for tile in range(tile_begin, tile_end):
+            x = load_f32(e.a + 64 * tile)
+            y = code(x) if arity == 1 else code(x, load_f32(e.b + 64 * tile))
+            store_f32(y, e.y + 64 * tile)
+
+    a, b, y = (aligned((16, 16), np.float32) for _ in range(3))
+    a[:], b[:] = EDGES, EDGES[:, None]
+    call(apply, _arguments(a, b, y), 0, 16)
+    with np.errstate(all="ignore"):
+        expected = meaning.numpy(a) if arity == 1 else meaning.numpy(a, b)
+    assert np.array_equal(y, expected, equal_nan=True)
+
+
+def test_dot_product_of_quads_is_exact() -> None:
+    @kernel("test_dot")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = args_of(args)
+        store_i32(dot_u8s8(load_i32(e.y), load_i32(e.a), load_i32(e.b)), e.y)
+
+    source = np.random.default_rng(0)
+    for _ in range(20):
+        u, s = source.integers(0, 256, 64).astype(np.uint8), source.integers(-128, 128, 64).astype(np.int8)
+        u[:8], s[:8] = 255, -128
+        total = source.integers(-(10**9), 10**9, 16).astype(np.int32)
+        a, b, y = aligned(64, np.uint8), aligned(64, np.int8), aligned(16, np.int32)
+        a[:], b[:], y[:] = u, s, total
+        call(apply, _arguments(a, b, y), 0, 1)
+        assert np.array_equal(y, total + (u.astype(np.int32) * s).reshape(16, 4).sum(axis=1))
+
+
+def test_rounding_to_bytes_is_half_to_even_and_clamped() -> None:
+    @kernel("test_bytes")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = args_of(args)
+        store_i32(clamp_to_byte(to_int(round_even(load_f32(e.a)))), e.y)
+
+    a, y = aligned(16, np.float32), aligned(16, np.int32)
+    a[:] = [0.5, 1.5, 2.5, -0.5, -1.0, 254.5, 255.5, 300, 1e6, -1e6, 0.49999997, 3.5, 4.5, 127.5, 128.5, 0]
+    call(apply, _arguments(a, a, y), 0, 1)
+    assert np.array_equal(y, np.clip(np.rint(a), 0, 255))
+
+
+def test_transpose_turns_rows_into_columns() -> None:
+    @kernel("test_transpose")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = args_of(args)
+        transpose_f32(e.a, 0, e.b, 4)
+
+    x, y = aligned((16, 16), np.float32), aligned((16, 17), np.float32)
+    x[:] = np.arange(256).reshape(16, 16)
+    sources = np.array([row.ctypes.data for row in x], np.int64)
+    targets = np.array([row.ctypes.data for row in y], np.int64)
+    call(apply, _arguments(sources, targets, y), 0, 1)
+    assert np.array_equal(y[:, 1:], x.T)
+    assert not y[:, 0].any()

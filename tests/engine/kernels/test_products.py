@@ -1,0 +1,169 @@
+"""Every product row against float64 or exact integers, over tails, empty rows and all epilogues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_runs import matrix_of, matrix_of_quads, panel_of, quads_of, run_product, sparse_matrix
+from scipy.special import erf
+
+from engine.kernels.layout import Lanes
+from engine.kernels.row import ProductRow, aligned
+from engine.lowering.choose import PRODUCT_ROWS
+
+FLOAT_ROWS = [row for row in PRODUCT_ROWS if row.reads == "panel"]
+INTEGER_ROWS = [row for row in PRODUCT_ROWS if row.reads == "quads"]
+MARGIN = 128
+
+# m, k, lanes, density: below, at and above each tile border; empty rows; all zero; full; every panel width.
+CASES = [
+    (1, 1, 1, 1.0),
+    (3, 5, 16, 0.5),
+    (12, 96, 17, 0.1),
+    (13, 97, 32, 0.1),
+    (64, 64, 64, 0.1),
+    (65, 63, 48, 0.0),
+    (96, 200, 65, 0.02),
+    (97, 300, 130, 0.1),
+    (200, 31, 192, 1.0),
+]
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize(("m", "k", "n", "density"), CASES)
+def test_float_product_keeps_the_f32_grade(row: ProductRow, m: int, k: int, n: int, density: float) -> None:
+    source = np.random.default_rng(m * k + n)
+    w, x = sparse_matrix(source, m, k, density), source.standard_normal((k, n)).astype(np.float32)
+    lanes = Lanes(1, n)
+    y, intact = run_product(row, row.pack(w), panel_of(x, lanes), lanes)
+    exact = w.astype(np.float64) @ x
+    # The f32 grade: units of 2**-24 times the sum of magnitudes, 8 at most, 1 in the mean square.
+    unit = 2.0**-24 * (np.abs(w).astype(np.float64) @ np.abs(x)) + 1e-30
+    error = np.abs(matrix_of(y, m, n) - exact) / unit
+    assert intact
+    assert error.max() <= 8
+    assert np.sqrt(np.mean(error**2)) <= 1
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize(("m", "k", "n", "density"), CASES)
+def test_integer_product_is_exact(row: ProductRow, m: int, k: int, n: int, density: float) -> None:
+    source = np.random.default_rng(m * k + n)
+    w = source.integers(-128, 128, (m, k)).astype(np.int8)
+    w[source.random((m, k)) >= density] = 0
+    x, start = source.integers(0, 256, (k, n)).astype(np.uint8), aligned(m + MARGIN, np.int32)
+    start[:m] = source.integers(-5000, 5000, m)
+    lanes, scale = Lanes(1, n), np.ones(1, np.float32)
+    y, intact = run_product(
+        row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
+    )
+    assert intact
+    assert np.array_equal(matrix_of(y, m, n), (w.astype(np.int64) @ x + start[:m, None]).astype(np.float32))
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize(("byte", "weight"), [(255, -128), (255, 127), (0, -128)])
+def test_integer_product_never_saturates_between(row: ProductRow, byte: int, weight: int) -> None:
+    m, k, n = 13, 260, 20
+    lanes, start = Lanes(1, n), aligned(m + MARGIN, np.int32)
+    w, x = np.full((m, k), weight, np.int8), np.full((k, n), byte, np.uint8)
+    scale = np.ones(1, np.float32)
+    y, _ = run_product(
+        row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
+    )
+    assert np.all(matrix_of(y, m, n) == k * byte * weight)
+
+
+@pytest.mark.parametrize("row", PRODUCT_ROWS, ids=lambda row: row.family)
+def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
+    source = np.random.default_rng(5)
+    m, k, n = 110, 130, 150
+    lanes = Lanes(1, n)
+    fields: dict[str, Any] = {}
+    if row.reads == "panel":
+        w, x = sparse_matrix(source, m, k, 0.3), panel_of(source.standard_normal((k, n)), lanes)
+    else:
+        w, x = source.integers(-128, 128, (m, k)).astype(np.int8), quads_of(source.integers(0, 256, (k, n)), lanes)
+        scale = np.full(1, 0.01, np.float32)
+        fields = {"integer": 1, "scale": scale.ctypes.data, "start": aligned(m + MARGIN, np.int32)}
+    packed = row.pack(w)
+    whole, _ = run_product(row, packed, x, lanes, **fields)
+    last = packed.strips * lanes.panels
+    single = [(tile, tile + 1) for tile in reversed(range(last))]
+    pieces, _ = run_product(row, packed, x, lanes, single, **fields)
+    assert np.array_equal(matrix_of(whole, m, n), matrix_of(pieces, m, n))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return x / 2 * (1 + erf(x / np.sqrt(2)))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_epilogue_adds_bias_and_residual_then_activates(row: ProductRow, activation: str) -> None:
+    source = np.random.default_rng(11)
+    m, k, n = 30, 40, 70
+    lanes = Lanes(1, n)
+    w, x = sparse_matrix(source, m, k, 0.5), source.standard_normal((k, n)).astype(np.float32)
+    bias, addend = aligned(m + MARGIN, np.float32), source.standard_normal((m, n)).astype(np.float32)
+    bias[:m] = source.standard_normal(m)
+    residual = panel_of(addend, lanes)
+    fields = {"bias": bias.ctypes.data, "residual": residual.ctypes.data, "residual_panel": residual.strides[0]}
+    y, intact = run_product(row, row.pack(w), panel_of(x, lanes), lanes, activation=activation, **fields)
+    expected = ACTIVATIONS[activation](w.astype(np.float64) @ x + bias[:m, None] + addend)
+    assert intact
+    assert np.allclose(matrix_of(y, m, n), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 13, 100])
+@pytest.mark.parametrize("zero_point", [0, 101, 255])
+@pytest.mark.parametrize("store", [1, 2])
+def test_stored_quantised_as_quantize_linear_says(m: int, zero_point: int, store: int) -> None:
+    source = np.random.default_rng(m)
+    row, k, n = INTEGER_ROWS[0], 24, 35
+    lanes, start = Lanes(1, n), aligned(m + MARGIN, np.int32)
+    w, x = source.integers(-128, 128, (m, k)).astype(np.int8), source.integers(0, 256, (k, n)).astype(np.uint8)
+    # Powers of two, so that ties really occur.
+    scale, step = np.full(1, 2.0**-6, np.float32), np.float32(32.0)
+    fields = {"integer": 1, "scale": scale.ctypes.data, "store": store, "step": step, "zero_point": zero_point}
+    y, intact = run_product(row, row.pack(w), quads_of(x, lanes), lanes, start=start, **fields)
+    value = (w.astype(np.int64) @ x).astype(np.float32) * scale
+    expected = np.clip(np.rint(value / step) + zero_point, 0, 255)
+    assert intact
+    if store == 1:
+        assert np.array_equal(matrix_of_quads(y, m, n), expected)
+    else:
+        assert np.array_equal(matrix_of(y, m, n), expected - zero_point)
+
+
+def test_product_rounded_before_the_bias_keeps_both_roundings() -> None:
+    source = np.random.default_rng(3)
+    row, m, k, n = INTEGER_ROWS[0], 15, 24, 20
+    lanes, start = Lanes(1, n), aligned(m + MARGIN, np.int32)
+    w, x = source.integers(-128, 128, (m, k)).astype(np.int8), source.integers(0, 256, (k, n)).astype(np.uint8)
+    scale, bias = np.full(m, 0.01, np.float32), aligned(m + MARGIN, np.float32)
+    bias[:m] = source.standard_normal(m)
+    fields = {"scale": scale.ctypes.data, "scale_stride": 4, "product_step": 3.5, "product_zero": 130}
+    y, _ = run_product(
+        row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, bias=bias.ctypes.data, **fields
+    )
+    value = (w.astype(np.int64) @ x).astype(np.float32) * scale[:, None]
+    whole = np.clip(np.rint(value / np.float32(3.5)) + 130, 0, 255) - 130
+    expected = whole.astype(np.float32) * np.float32(3.5) + bias[:m, None]
+    assert np.array_equal(matrix_of(y, m, n), expected)

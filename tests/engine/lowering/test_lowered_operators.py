@@ -1,0 +1,249 @@
+"""Every operator with a kernel, lowered alone and compared with its meaning in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.graph import Graph, Value, constant, evaluate, graph_input, node
+from engine.lowering import lower
+from engine.lowering.builder import Machine
+from engine.plan.build import Plan, build
+from engine.plan.weights import WeightStore
+from engine.runtime.runner import run_plan
+from engine.runtime.teams import team_of
+
+Array = NDArray[Any]
+F32, I64, U8 = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.uint8)
+SOURCE = np.random.default_rng(7)
+
+
+def compiled(outputs: Sequence[Value], inputs: Sequence[Value]) -> tuple[Graph, Plan]:
+    graph = Graph(tuple(inputs), tuple(outputs), tuple(f"y{i}" for i in range(len(outputs))))
+    team = team_of(2)
+    return graph, build(lower(graph, Machine(team.members, 1 << 20), WeightStore()), team.members)
+
+
+def check(outputs: Sequence[Value], feeds: dict[Value, Array], *, atol: float = 1e-5, host: bool = False) -> None:
+    graph, plan = compiled(outputs, list(feeds))
+    assert any(layer.kernel == "host" for layer in plan.layers) is host
+    got = run_plan(plan, team_of(2), list(feeds.values()))
+    expected = evaluate(graph, {value.node.name: array for value, array in feeds.items()})
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine.dtype == theirs.dtype
+        assert mine.shape == theirs.shape
+        np.testing.assert_allclose(mine, theirs, atol=atol, rtol=1e-5)
+
+
+def floats(*shape: int, scale: float = 1.0) -> Array:
+    return (SOURCE.standard_normal(shape) * scale).astype(np.float32)
+
+
+def fed(name: str, array: Array) -> tuple[Value, Array]:
+    return graph_input(name, array.dtype, array.shape), array
+
+
+SHAPES = [(1, 1, 1), (1, 17, 5), (3, 16, 20), (2, 33, 64), (5, 130, 7), (4, 9), (70, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("axes", ["km", "mk"])
+def test_linear(shape: tuple[int, ...], axes: str) -> None:
+    x, array = fed("x", floats(*shape))
+    weights = floats(shape[-1], 11) if axes == "km" else floats(11, shape[-1])
+    residual, addend = fed("r", floats(*shape[:-1], 11))
+    options = {"weight_axes": axes, "activation": "gelu", "store": None}
+    y = node("linear", x, constant(weights), constant(floats(11)), residual, **options)[0]
+    check([y], {x: array, residual: addend})
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("dtype", "zero"), [(np.int8, 0), (np.uint8, 128)])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_quantized_linear(shape: tuple[int, ...], dtype: Any, zero: int, per_channel: bool) -> None:
+    x, array = fed("x", floats(*shape))
+    xq = node("quantize", x, scale=np.float32(0.05), zero_point=117)[0]
+    info = np.iinfo(dtype)
+    weights = SOURCE.integers(info.min, info.max, (shape[-1], 13), endpoint=True).astype(dtype)
+    scale = np.abs(floats(13 if per_channel else 1, scale=1e-3)) + np.float32(1e-4)
+    whole = SOURCE.integers(-1000, 1000, 13).astype(np.int32)
+    options = {"weight_axes": "km", "weight_zero": zero, "zero_point": 117, "activation": "none"}
+    inputs = (xq, constant(weights), constant(scale), constant(whole), constant(floats(13)))
+    plain = node("quantized_linear", *inputs, store=None, product=None, **options)[0]
+    stored = node("quantized_linear", *inputs, store=("quantized", np.float32(0.1), 90), product=None, **options)[0]
+    check([plain, stored], {x: array}, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_layer_norm(shape: tuple[int, ...], rounded: bool) -> None:
+    x, array = fed("x", floats(*shape) * 3 + 1)
+    k = shape[-1]
+    quantize = (np.float32(2.0**-5), 120)
+    gain, bias = constant(floats(k)), constant(floats(k))
+    both = node("layer_norm", x, gain, bias, epsilon=1e-5, quantize=quantize, rounded=rounded)
+    plain = node("layer_norm", x, gain, None, epsilon=1e-5, quantize=None, rounded=False)
+    check([plain[0]], {x: array}, atol=2e-5)
+    # A rounding may fall the other way where the f32 value is a last bit off: one step at most.
+    check(list((both[0], both[1])), {x: array}, atol=1.0)
+
+
+@pytest.mark.parametrize("table", [np.float32, np.int8, np.uint8])
+@pytest.mark.parametrize(("ids_shape", "leading"), [((2, 5), (2, 5)), ((1, 5), (3, 5)), ((7,), (7,)), ((18,), (2, 18))])
+def test_embedding(table: Any, ids_shape: tuple[int, ...], leading: tuple[int, ...]) -> None:
+    ids, array = fed("ids", SOURCE.integers(-20, 20, ids_shape))
+    rows = floats(20, 37) if table is np.float32 else SOURCE.integers(0, 100, (20, 37)).astype(table)
+    quantisation = None if table is np.float32 else (np.float32(0.25), 7)
+    residual, addend = fed("r", floats(*leading, 37))
+    use = residual if ids_shape != leading or len(leading) > 1 else None
+    y = node("embedding", ids, constant(rows), use, quantisation=quantisation)[0]
+    check([y], {ids: array, residual: addend} if use is not None else {ids: array})
+
+
+MASKS: list[Callable[[int, int, int, int], tuple[int, ...]]] = [
+    lambda b, h, s, t: (b, 1, 1, t),
+    lambda b, h, s, t: (1, 1, s, t),
+    lambda b, h, s, t: (b, h, s, t),
+    lambda b, h, s, t: (t,),
+]
+
+
+@pytest.mark.parametrize(
+    ("b", "s", "t", "heads", "depth"),
+    [(1, 16, 16, 1, 8), (2, 5, 5, 3, 4), (3, 20, 33, 2, 16), (1, 130, 130, 2, 20), (2, 1, 7, 1, 3), (5, 18, 18, 1, 1)],
+)
+@pytest.mark.parametrize("mask_shape", [None, *MASKS])
+def test_attention(b: int, s: int, t: int, heads: int, depth: int, mask_shape: Any) -> None:
+    q, k, v = (fed(n, floats(b, length, heads * depth)) for n, length in (("q", s), ("k", t), ("v", t)))
+    feeds = dict([q, k, v])
+    mask = None
+    if mask_shape is not None:
+        mask, array = fed("mask", np.where(SOURCE.random(mask_shape(b, heads, s, t)) < 0.3, -10000, 0).astype(np.float32))
+        feeds[mask] = array
+    plain: dict[str, Any] = {"probability": None, "scores": None, "score_multiplier": np.float32(1), "store": None}
+    options = {"heads": heads, "multiplier": np.float32(0.3), "zero_masked_rows": False}
+    y = node("attention", q[0], k[0], v[0], mask, **options, context_multiplier=np.float32(1), **plain)[0]
+    check([y], feeds, atol=3e-5)
+
+
+def test_attention_of_a_quantised_graph_sums_whole_numbers_exactly() -> None:
+    b, s, heads, depth = 2, 21, 2, 8
+    q, k, v = (fed(n, SOURCE.integers(-128, 128, (b, s, heads * depth)).astype(np.float32)) for n in "qkv")
+    options = {"heads": heads, "multiplier": np.float32(1e-3), "context_multiplier": np.float32(2.0**-7)}
+    rounding = {"probability": (np.float32(1 / 255), 0), "scores": None, "score_multiplier": np.float32(1)}
+    store = ("quantized", np.float32(0.5), 130)
+    y = node("attention", q[0], k[0], v[0], zero_masked_rows=False, store=store, **options, **rounding)[0]
+    graph, plan = compiled([y], [q[0], k[0], v[0]])
+    mine = run_plan(plan, team_of(2), [q[1], k[1], v[1]])[0].astype(int)
+    theirs = evaluate(graph, {"q": q[1], "k": k[1], "v": v[1]})[0].astype(int)
+    # Probabilities are a last bit off at most, so a rounding may differ now and then, by one step.
+    assert np.abs(mine - theirs).max() <= 1
+    assert np.mean(mine != theirs) < 0.01
+
+
+def test_attention_wholly_masked_rows() -> None:
+    q, k, v = (fed(n, floats(1, 4, 8)) for n in "qkv")
+    mask, array = fed("mask", np.full((1, 1, 4, 4), -np.inf, np.float32))
+    array[0, 0, 0, 0] = 0
+    options = {"heads": 2, "multiplier": np.float32(1), "context_multiplier": np.float32(1), "store": None}
+    options |= {"probability": None, "scores": None, "score_multiplier": np.float32(1)}
+    zeros = node("attention", q[0], k[0], v[0], mask, zero_masked_rows=True, **options)[0]
+    nans = node("attention", q[0], k[0], v[0], mask, zero_masked_rows=False, **options)[0]
+    check([zeros, nans], {**dict([q, k, v]), mask: array})
+
+
+@pytest.mark.parametrize("op", ["quantize", "centre"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_quantize(op: str, shape: tuple[int, ...]) -> None:
+    x, array = fed("x", SOURCE.integers(-300, 300, shape).astype(np.float32) / 2)
+    check([node(op, x, scale=np.float32(1.0), zero_point=101)[0]], {x: array}, atol=0)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("other", [(2, 9, 12), (12,), (1,), ()])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_arithmetic_on_activations(op: str, other: tuple[int, ...], swapped: bool) -> None:
+    x, array = fed("x", floats(2, 9, 12))
+    activation = node("Tanh", x)[0]
+    second = constant(floats(*other) + np.float32(3))
+    y = node(op, *((second, activation) if swapped else (activation, second)))[0]
+    check([y], {x: array})
+
+
+@pytest.mark.parametrize("op", ["Relu", "Tanh", "Sigmoid", "Erf", "Exp", "Abs", "Neg", "Reciprocal"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_unary_on_activations(op: str, shape: tuple[int, ...]) -> None:
+    x, array = fed("x", floats(*shape))
+    check([node(op, x)[0]], {x: array}, atol=1e-6)
+
+
+@pytest.mark.parametrize("kinds", [(np.int64, np.float32), (np.int64, np.bool_), (np.float32, np.int64), (np.bool_, np.float32)])
+def test_cast(kinds: tuple[Any, Any]) -> None:
+    x, array = fed("x", (SOURCE.integers(-2, 3, (3, 1, 5))).astype(kinds[0]))
+    check([node("Cast", x, to=np.dtype(kinds[1]))[0]], {x: array}, atol=0)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3, 4), (4,)), ((2, 1, 4), (3, 1)), ((1,), (2, 5)), ((), (3,)), ((2, 1, 1, 1, 2, 3), (2, 3))])
+def test_rows_broadcast(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    a, first = fed("a", SOURCE.integers(-5, 5, shapes[0]))
+    b, second = fed("b", SOURCE.integers(-5, 5, shapes[1]))
+    larger = node("Greater", a, b)[0]
+    check([node("Add", a, b)[0], larger, node("Where", larger, a, b)[0]], {a: first, b: second}, atol=0)
+
+
+def test_mask_arithmetic_of_an_exported_encoder_is_compiled() -> None:
+    mask, array = fed("mask", SOURCE.integers(0, 2, (3, 9)))
+    wide = node("Reshape", mask, shape=(3, 1, 1, 9))[0]
+    inverted = node("Sub", constant(np.float32(1)), node("Cast", wide, to=F32)[0])[0]
+    check([node("Mul", inverted, constant(np.float32(-10000)))[0]], {mask: array}, atol=0)
+
+
+def test_slices_of_features_are_views() -> None:
+    x, array = fed("x", floats(2, 20, 10))
+    y = node("Tanh", x)[0]
+    part = node("Slice", y, axes=(2,), starts=(3,), ends=(5,), steps=(1,))[0]
+    check([part, node("Relu", part)[0]], {x: array})
+
+
+def test_positions_are_taken_by_constant_indices() -> None:
+    x, array = fed("x", floats(3, 20, 10))
+    y = node("Tanh", x)[0]
+    first = node("Gather", y, constant(np.array(0)), axis=1)[0]
+    some = node("Gather", y, constant(np.array([4, 19, 4])), axis=1)[0]
+    part = node("Slice", y, axes=(1,), starts=(2,), ends=(12,), steps=(3,))[0]
+    check([first, some, part], {x: array})
+
+
+def test_an_operator_without_a_kernel_runs_on_the_host_between_compiled_steps() -> None:
+    x, array = fed("x", floats(2, 6, 8))
+    y = node("Tanh", x)[0]
+    moved = node("Transpose", y, perm=(0, 2, 1))[0]
+    check([node("Relu", node("Sigmoid", moved)[0])[0], y], {x: array}, host=True)
+
+
+def test_a_shape_that_depends_on_data_runs_on_the_host() -> None:
+    x, array = fed("x", floats(4, 5))
+    positive = node("Cast", node("Relu", x)[0], to=np.dtype(np.bool_))[0]
+    graph, plan = compiled([positive], [x])
+    assert [layer.kernel == "host" for layer in plan.layers].count(True) == 0
+    assert np.array_equal(run_plan(plan, team_of(2), [array])[0], evaluate(graph, {"x": array})[0])
+
+
+def test_softmax_over_features() -> None:
+    x, array = fed("x", floats(5, 7) * 10)
+    check([node("Softmax", x, axis=-1)[0]], {x: array})
+
+
+def test_weights_are_packed_once_for_all_plans() -> None:
+    weights, store = constant(floats(8, 8)), WeightStore()
+    for length in (3, 40):
+        x = graph_input("x", F32, (1, length, 8))
+        y = node("linear", x, weights, weight_axes="km", activation="none", store=None)[0]
+        graph = Graph((x,), (y,), ("y",))
+        build(lower(graph, Machine(3, 1 << 20), store), 3)
+        count = len(store)
+    assert count == len(store)
