@@ -36,6 +36,8 @@ def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     external data) or UnsupportedOpError (an operator or domain that nobody here knows).
     """
     proto, name, folder = _parse(source)
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)
     arrays = _take_initialisers(proto, name, folder)
     _check(proto, arrays, name)
     opsets = _opsets(proto, name)
@@ -71,8 +73,6 @@ def _parse(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProt
     if not proto.ir_version or not proto.HasField("graph"):
         message = f"{name} is not an ONNX model: it holds no graph; copy or export it again."
         raise ModelError(message)
-    if proto.functions:
-        proto = inliner.inline_local_functions(proto)
     return proto, name, folder
 
 

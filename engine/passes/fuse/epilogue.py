@@ -32,7 +32,7 @@ def _with(before: Node, name: str, inputs: dict[int, Value], /, **attrs: Any) ->
 
 def _is_open(product: Value, uses: Uses) -> bool:
     """Whether something may still be added to this product's results."""
-    if not is_op(product, *BIAS) or uses[product] != 1:
+    if not is_op(product, *BIAS) or uses[product] != 1 or product.type.shape is None:
         return False
     return product.node.attrs["activation"] == "none" and product.node.attrs["store"] is None
 

@@ -33,7 +33,7 @@ ARGUMENTS = {
 def find_gelu(mul: Node, uses: Uses) -> Value | None:
     """The product of x, a half, and one plus an error function (or its tanh form) of x."""
     gate = find(mul[0], _is_gate, 2)
-    if gate is None:
+    if gate is None or gate.dtype != np.float32:
         return None
     factors = _factors(mul[0], gate, 3)
     others = [value for value in factors if value != gate and value.array is None]

@@ -62,7 +62,9 @@ def scale_from_shape(b: ModelBuilder, x: str) -> str:
 def positions(b: ModelBuilder, x: str) -> str:
     length = b.op("Gather", b.op("Shape", x), b.number(1, np.int64), axis=0)
     places = b.op("Range", b.number(0, np.int64), length, b.number(1, np.int64))
-    causal = b.op("Trilu", b.op("Expand", b.number(1), b.op("Concat", dim(b, x, 1), dim(b, x, 1), axis=0)), upper=0)
+    causal = b.op(
+        "Trilu", b.op("Expand", b.number(1), b.op("Concat", dim(b, x, 1), dim(b, x, 1), axis=0)), upper=0
+    )
     column = b.op("Cast", b.op("Unsqueeze", places, b.ints(1)), to=1)
     return b.op("Add", b.op("MatMul", causal, x), column)
 
@@ -86,7 +88,9 @@ def test_shape_arithmetic_is_folded(form: Form, left: set[str], shape: tuple[int
     graph.verify(bound)
     assert set(graph.census(bound)) <= left
     feeds = {"x": np.random.default_rng(1).standard_normal(shape).astype(np.float32)}
-    np.testing.assert_allclose(graph.evaluate(bound, feeds)[0], run_peer(b.model(), feeds)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        graph.evaluate(bound, feeds)[0], run_peer(b.model(), feeds)[0], rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("length", [1, 4])
@@ -98,7 +102,10 @@ def test_branch_on_a_size_is_taken(length: int) -> None:
         "then", [], [helper.make_tensor_value_info("a", 1, None)],
     )  # fmt: skip
     keep = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["b"])], "else", [], [helper.make_tensor_value_info("b", 1, None)]
+        [helper.make_node("Identity", ["x"], ["b"])],
+        "else",
+        [],
+        [helper.make_tensor_value_info("b", 1, None)],
     )
     for body in (squeeze, keep):
         body.output[0].type.tensor_type.shape.SetInParent()
@@ -182,8 +189,17 @@ def quantised_weights() -> ModelBuilder:
     b = ModelBuilder()
     pair = b.number(0.5), b.number(0, np.int8)
     x = b.input("x", np.float32, ("n", 64))
-    wq = b.op("QuantizeLinear", b.weight(np.random.default_rng(1).standard_normal((64, 70)).astype(np.float32)), *pair)
-    ids = b.op("Range", b.number(0, np.int64), b.op("Gather", b.op("Shape", x), b.number(0, np.int64)), b.number(1, np.int64))
+    wq = b.op(
+        "QuantizeLinear",
+        b.weight(np.random.default_rng(1).standard_normal((64, 70)).astype(np.float32)),
+        *pair,
+    )
+    ids = b.op(
+        "Range",
+        b.number(0, np.int64),
+        b.op("Gather", b.op("Shape", x), b.number(0, np.int64)),
+        b.number(1, np.int64),
+    )
     rows = b.op("Gather", b.weight(np.ones((70, 70), np.float32)), ids)
     b.output(b.op("Add", b.op("MatMul", x, b.op("DequantizeLinear", wq, *pair)), rows))
     return b

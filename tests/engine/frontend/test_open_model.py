@@ -18,7 +18,9 @@ from engine.errors import ModelError, ModelNotFoundError, UnsupportedOpError
 
 def small() -> ModelBuilder:
     b = ModelBuilder()
-    b.output(b.op("MatMul", b.input("x", np.float32, ("n", 4)), b.weight(np.ones((4, 3), np.float32), "weight")))
+    b.output(
+        b.op("MatMul", b.input("x", np.float32, ("n", 4)), b.weight(np.ones((4, 3), np.float32), "weight"))
+    )
     return b
 
 
@@ -96,7 +98,12 @@ def test_model_that_the_checker_refuses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("op", "domain", "opset"),
-    [("Attention", "com.microsoft", 1), ("Magic", "my.company", 3), ("NoSuchOp", "", 14), ("TreeHouse", "ai.onnx.ml", 3)],
+    [
+        ("Attention", "com.microsoft", 1),
+        ("Magic", "my.company", 3),
+        ("NoSuchOp", "", 14),
+        ("TreeHouse", "ai.onnx.ml", 3),
+    ],
 )
 def test_unknown_operator_is_named_with_its_domain(op: str, domain: str, opset: int) -> None:
     b = ModelBuilder(domains={domain: opset} if domain else {})
@@ -132,7 +139,9 @@ def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array, np.arange(12, dtype=np.float32).reshape(4, 3))
 
 
-@pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "a/../../w.bin", "", "..\\w.bin", "C:\\w.bin"])
+@pytest.mark.parametrize(
+    "location", ["../w.bin", "/etc/passwd", "a/../../w.bin", "", "..\\w.bin", "C:\\w.bin"]
+)
 def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -186,7 +195,12 @@ def test_weights_of_the_wrong_size_are_refused() -> None:
 
 def test_functions_of_the_model_are_inlined() -> None:
     twice = helper.make_function(
-        "mine", "Twice", ["a"], ["c"], [helper.make_node("Add", ["a", "a"], ["c"])], [helper.make_opsetid("", 14)]
+        "mine",
+        "Twice",
+        ["a"],
+        ["c"],
+        [helper.make_node("Add", ["a", "a"], ["c"])],
+        [helper.make_opsetid("", 14)],
     )
     b = ModelBuilder(domains={"mine": 1})
     b.output(b.op("Twice", b.input("x", np.float32, (3,)), domain="mine"))
@@ -196,7 +210,9 @@ def test_functions_of_the_model_are_inlined() -> None:
     opsets = [helper.make_opsetid("", 14), helper.make_opsetid("mine", 1)]
     proto = helper.make_model(graph_proto, functions=[twice], opset_imports=opsets, ir_version=8)
     bound = frontend.bind(frontend.open_model(proto), {})
-    np.testing.assert_array_equal(graph.evaluate(bound, {"x": np.ones(3, np.float32)})[0], np.full(3, 2, np.float32))
+    np.testing.assert_array_equal(
+        graph.evaluate(bound, {"x": np.ones(3, np.float32)})[0], np.full(3, 2, np.float32)
+    )
 
 
 def test_default_domain_may_be_listed_twice() -> None:

@@ -42,7 +42,20 @@ X = floats(2, 3, 5)
 IMAGE = floats(2, 4, 9, 7)
 WEIRD = np.array([-np.inf, -3.5, -2.5, -0.5, -0.0, 0.0, 0.5, 1.5, 2.5, 88.0, np.inf, np.nan], np.float32)
 
-UNARY = ["Abs", "Ceil", "Cos", "Exp", "Floor", "Neg", "Reciprocal", "Round", "Sin", "Erf", "HardSwish", "Relu"]
+UNARY = [
+    "Abs",
+    "Ceil",
+    "Cos",
+    "Exp",
+    "Floor",
+    "Neg",
+    "Reciprocal",
+    "Round",
+    "Sin",
+    "Erf",
+    "HardSwish",
+    "Relu",
+]
 UNARY += ["Sigmoid", "Softplus", "Softsign", "Tanh", "Identity", "IsNaN", "Sign"]
 
 CASES = [
@@ -195,7 +208,9 @@ APPROXIMATED = {"Erf", "HardSwish", "Identity", "Sign", "Softplus"}
 def test_infinities_and_nan_are_treated_alike(kind: str) -> None:
     model, feeds = build(Case(kind, (WEIRD,)))
     bound = frontend.bind(frontend.open_model(model), {})
-    np.testing.assert_allclose(graph.evaluate(bound, feeds)[0], run_peer(model, feeds)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        graph.evaluate(bound, feeds)[0], run_peer(model, feeds)[0], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_every_operator_of_onnx_with_a_meaning_has_a_case() -> None:

@@ -25,7 +25,11 @@ except OptionError as error:
 def _level_with(**environment: str) -> str:
     inherited = {k: v for k, v in os.environ.items() if k not in ("ENGINE_ISA", "NM_ARCH")}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], env={**inherited, **environment}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROBE],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 

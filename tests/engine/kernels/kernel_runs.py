@@ -39,7 +39,9 @@ class Guarded:
 
     def is_intact(self) -> bool:
         """Whether nothing was written outside of the array."""
-        return bool((self._raw[:CANARY] == 0xA5).all() and (self._raw[CANARY + self.array.nbytes :] == 0xA5).all())
+        return bool(
+            (self._raw[:CANARY] == 0xA5).all() and (self._raw[CANARY + self.array.nbytes :] == 0xA5).all()
+        )
 
 
 def panel_of(x: Array, lanes: Lanes) -> Array:

@@ -16,7 +16,24 @@ from engine.kernels.simd.transpose import transpose_f32
 ARGS = np.dtype([("a", np.int64), ("b", np.int64), ("y", np.int64)])
 args_of = record(ARGS)
 EDGES = np.array(
-    [0.0, -0.0, 1.0, -1.5, 2.5, 0.5, np.inf, -np.inf, np.nan, 3e38, 1e-40, 254.5, 8388609.0, -7.5, 1e9, -1e-9],
+    [
+        0.0,
+        -0.0,
+        1.0,
+        -1.5,
+        2.5,
+        0.5,
+        np.inf,
+        -np.inf,
+        np.nan,
+        3e38,
+        1e-40,
+        254.5,
+        8388609.0,
+        -7.5,
+        1e9,
+        -1e-9,
+    ],
     np.float32,
 )
 

@@ -19,7 +19,9 @@ FUNCTIONS: list[tuple[str, Callable[[np.ndarray], np.ndarray], float]] = [
     ("Tanh", np.tanh, 2.5),
     ("Sigmoid", special.expit, 3.0),
 ]
-SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 3.4e38, -3.4e38, 88.72, 88.73, -87.3, -103.9, -104.1])
+SPECIAL = np.array(
+    [0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 3.4e38, -3.4e38, 88.72, 88.73, -87.3, -103.9, -104.1]
+)
 
 
 def _apply(op: str, x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,16 @@ def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
     if row.reads == "panel":
         w, x = sparse_matrix(source, m, k, 0.3), panel_of(source.standard_normal((k, n)), lanes)
     else:
-        w, x = source.integers(-128, 128, (m, k)).astype(np.int8), quads_of(source.integers(0, 256, (k, n)), lanes)
+        w, x = (
+            source.integers(-128, 128, (m, k)).astype(np.int8),
+            quads_of(source.integers(0, 256, (k, n)), lanes),
+        )
         scale = np.full(1, 0.01, np.float32)
-        fields = {"integer": 1, "scale": scale.ctypes.data, "start": aligned(m + MARGIN, np.int32)}
+        fields: dict[str, Any] = {
+            "integer": 1,
+            "scale": scale.ctypes.data,
+            "start": aligned(m + MARGIN, np.int32),
+        }
     packed = row.pack(w)
     whole, _ = run_product(row, packed, x, lanes, **fields)
     last = packed.strips * lanes.panels
@@ -96,15 +104,15 @@ def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
     assert np.array_equal(matrix_of(whole, m, n), matrix_of(pieces, m, n))
 
 
-def _gelu(x: np.ndarray) -> np.ndarray:
+def _gelu(x: Any) -> Any:
     return x / 2 * (1 + erf(x / np.sqrt(2)))
 
 
-def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+def _gelu_tanh(x: Any) -> Any:
     return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "none": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
     "gelu": _gelu,
@@ -124,7 +132,11 @@ def test_epilogue_adds_bias_and_residual_then_activates(row: ProductRow, activat
     bias, addend = aligned(m + MARGIN, np.float32), source.standard_normal((m, n)).astype(np.float32)
     bias[:m] = source.standard_normal(m)
     residual = panel_of(addend, lanes)
-    fields = {"bias": bias.ctypes.data, "residual": residual.ctypes.data, "residual_panel": residual.strides[0]}
+    fields: dict[str, Any] = {
+        "bias": bias.ctypes.data,
+        "residual": residual.ctypes.data,
+        "residual_panel": residual.strides[0],
+    }
     y, intact = run_product(row, row.pack(w), panel_of(x, lanes), lanes, activation=activation, **fields)
     expected = ACTIVATIONS[activation](w.astype(np.float64) @ x + bias[:m, None] + addend)
     assert intact
@@ -138,10 +150,19 @@ def test_stored_quantised_as_quantize_linear_says(m: int, zero_point: int, store
     source = np.random.default_rng(m)
     row, k, n = INTEGER_ROWS[0], 24, 35
     lanes, start = Lanes(1, n), aligned(m + MARGIN, np.int32)
-    w, x = source.integers(-128, 128, (m, k)).astype(np.int8), source.integers(0, 256, (k, n)).astype(np.uint8)
+    w, x = (
+        source.integers(-128, 128, (m, k)).astype(np.int8),
+        source.integers(0, 256, (k, n)).astype(np.uint8),
+    )
     # Powers of two, so that ties really occur.
     scale, step = np.full(1, 2.0**-6, np.float32), np.float32(32.0)
-    fields = {"integer": 1, "scale": scale.ctypes.data, "store": store, "step": step, "zero_point": zero_point}
+    fields: dict[str, Any] = {
+        "integer": 1,
+        "scale": scale.ctypes.data,
+        "store": store,
+        "step": step,
+        "zero_point": zero_point,
+    }
     y, intact = run_product(row, row.pack(w), quads_of(x, lanes), lanes, start=start, **fields)
     value = (w.astype(np.int64) @ x).astype(np.float32) * scale
     expected = np.clip(np.rint(value / step) + zero_point, 0, 255)
@@ -156,10 +177,18 @@ def test_product_rounded_before_the_bias_keeps_both_roundings() -> None:
     source = np.random.default_rng(3)
     row, m, k, n = INTEGER_ROWS[0], 15, 24, 20
     lanes, start = Lanes(1, n), aligned(m + MARGIN, np.int32)
-    w, x = source.integers(-128, 128, (m, k)).astype(np.int8), source.integers(0, 256, (k, n)).astype(np.uint8)
+    w, x = (
+        source.integers(-128, 128, (m, k)).astype(np.int8),
+        source.integers(0, 256, (k, n)).astype(np.uint8),
+    )
     scale, bias = np.full(m, 0.01, np.float32), aligned(m + MARGIN, np.float32)
     bias[:m] = source.standard_normal(m)
-    fields = {"scale": scale.ctypes.data, "scale_stride": 4, "product_step": 3.5, "product_zero": 130}
+    fields: dict[str, Any] = {
+        "scale": scale.ctypes.data,
+        "scale_stride": 4,
+        "product_step": 3.5,
+        "product_zero": 130,
+    }
     y, _ = run_product(
         row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, bias=bias.ctypes.data, **fields
     )

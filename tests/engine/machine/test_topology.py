@@ -6,7 +6,15 @@ import os
 
 import pytest
 
-from engine.machine.topology import Core, Topology, cache_bytes, l2_bytes, parse_cpu_list, pin_this_thread, topology
+from engine.machine.topology import (
+    Core,
+    Topology,
+    cache_bytes,
+    l2_bytes,
+    parse_cpu_list,
+    pin_this_thread,
+    topology,
+)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,11 @@ def write(b: ModelBuilder, form: Attention) -> dict[str, str]:
     root = form.depth**-0.5
     if form.scaling == "flat":
         q = b.op("Mul", q, b.number(root))
-    queries, keys, values = _split(b, q, form, (0, 2, 1, 3)), _keys(b, k, form), _split(b, v, form, (0, 2, 1, 3))
+    queries, keys, values = (
+        _split(b, q, form, (0, 2, 1, 3)),
+        _keys(b, k, form),
+        _split(b, v, form, (0, 2, 1, 3)),
+    )
     if form.scaling == "query":
         queries = b.op("Div", queries, b.number(form.depth**0.5))
     if form.scaling == "both":
@@ -71,7 +75,15 @@ def write(b: ModelBuilder, form: Attention) -> dict[str, str]:
     context = _product(b, guarded, values, form, (1 / 255, 0.03), (0, 120))
     joined = b.op("Transpose", context, perm=[0, 2, 1, 3])
     y = b.op("Reshape", joined, b.ints(form.batch, form.length, form.width))
-    return {"y": y, "scores": scores, "masked": masked, "p": p, "context": context, "queries": queries, "values": values}
+    return {
+        "y": y,
+        "scores": scores,
+        "masked": masked,
+        "p": p,
+        "context": context,
+        "queries": queries,
+        "values": values,
+    }
 
 
 def _projected(b: ModelBuilder, x: str, form: Attention, seed: int) -> str:
@@ -120,7 +132,12 @@ def _masked(b: ModelBuilder, scores: str, form: Attention) -> str:
 
 
 def _product(
-    b: ModelBuilder, left: str, right: str, form: Attention, scales: tuple[float, float], zeros: tuple[int, int]
+    b: ModelBuilder,
+    left: str,
+    right: str,
+    form: Attention,
+    scales: tuple[float, float],
+    zeros: tuple[int, int],
 ) -> str:
     if form.quantised == "none":
         return b.op("MatMul", left, right)
@@ -130,7 +147,9 @@ def _product(
     if form.quantised == "integer":
         sums = b.op("MatMulInteger", *sides, parameters[0][1], parameters[1][1])
         return b.op("Mul", b.op("Cast", sums, to=1), b.weight(np.float32(scales[0] * scales[1])))
-    y = b.op("MatMul", *(b.op("DequantizeLinear", x, *pair) for x, pair in zip(sides, parameters, strict=True)))
+    y = b.op(
+        "MatMul", *(b.op("DequantizeLinear", x, *pair) for x, pair in zip(sides, parameters, strict=True))
+    )
     if form.quantised != "rounded qdq" or scales[0] == 1 / 255:
         return y
     pair = (b.number(0.125), b.number(125, np.uint8))

@@ -23,7 +23,10 @@ def compiled(builder: ModelBuilder, feeds: Mapping[str, np.ndarray]) -> tuple[gr
 
 
 def check(
-    builder: ModelBuilder, feeds: Mapping[str, np.ndarray], wanted: Mapping[str, int] | None = None, **bounds: Any
+    builder: ModelBuilder,
+    feeds: Mapping[str, np.ndarray],
+    wanted: Mapping[str, int] | None = None,
+    **bounds: Any,
 ) -> graph.Graph:
     """The graph after the passes; its operators are `wanted`, its values those of the graph before.
 

@@ -149,7 +149,11 @@ def test_exact_sums_make_the_integer_form_bit_equal() -> None:
     b = ModelBuilder()
     b.output(write(b, form)["y"])
     for node in b.nodes:
-        if node.op_type == "Constant" and node.attribute[0].t.dims == [] and node.attribute[0].t.data_type == 1:
+        if (
+            node.op_type == "Constant"
+            and node.attribute[0].t.dims == []
+            and node.attribute[0].t.data_type == 1
+        ):
             value = np.frombuffer(node.attribute[0].t.raw_data, np.float32)[0]
             if 0 < value < 1:
                 node.attribute[0].t.raw_data = np.float32(2.0 ** np.round(np.log2(value))).tobytes()

@@ -64,7 +64,9 @@ def tanh_c(b: ModelBuilder, x: str) -> str:
     return b.op("Mul", b.op("Mul", b.number(0.5), x), gate(b, inner, "Tanh"))
 
 
-FORMS = [(f, "none") for f in (erf_a, erf_b, erf_c, erf_d, erf_e)] + [(f, "tanh") for f in (tanh_a, tanh_b, tanh_c)]
+FORMS = [(f, "none") for f in (erf_a, erf_b, erf_c, erf_d, erf_e)] + [
+    (f, "tanh") for f in (tanh_a, tanh_b, tanh_c)
+]
 
 
 @pytest.mark.parametrize(("form", "approximate"), FORMS, ids=lambda value: getattr(value, "__name__", value))
@@ -99,8 +101,10 @@ def test_operator_of_opset_20_is_taken(kind: str, approximate: str) -> None:
     assert node_of(after, "gelu").attrs["approximate"] == approximate
 
 
-@pytest.mark.parametrize(("kind", "biased"), [("Gelu", False), ("BiasGelu", True), ("FastGelu", True), ("FastGelu", False)])
-def test_extensions_of_onnxruntime_are_read(kind: str, biased: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("kind", "biased"), [("Gelu", False), ("BiasGelu", True), ("FastGelu", True), ("FastGelu", False)]
+)
+def test_extensions_of_onnxruntime_are_read(kind: str, biased: bool) -> None:
     b = ModelBuilder(domains={"com.microsoft": 1})
     x = b.input("x", np.float32, (3, 17))
     b.output(b.op(kind, x, *([b.weight(random(17))] if biased else []), domain="com.microsoft"))
@@ -137,7 +141,9 @@ def other_operand(b: ModelBuilder, x: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "form", [wrong_divisor, wrong_factor, wrong_tanh_factor, wrong_one, other_operand], ids=lambda form: form.__name__
+    "form",
+    [wrong_divisor, wrong_factor, wrong_tanh_factor, wrong_one, other_operand],
+    ids=lambda form: form.__name__,
 )
 def test_near_misses_stay(form: Form) -> None:
     b = ModelBuilder()

@@ -33,13 +33,19 @@ class Dense:
     m: int = M
 
     def x(self) -> np.ndarray:
-        return np.random.default_rng(1).integers(-40, 40, (ROWS, self.k)).astype(np.float32) * np.float32(SCALE / 2)
+        return np.random.default_rng(1).integers(-40, 40, (ROWS, self.k)).astype(np.float32) * np.float32(
+            SCALE / 2
+        )
 
     def w(self) -> np.ndarray:
-        return (np.random.default_rng(2).integers(-128, 128, (self.k, self.m)) + self.w_zero).astype(self.w_dtype)
+        return (np.random.default_rng(2).integers(-128, 128, (self.k, self.m)) + self.w_zero).astype(
+            self.w_dtype
+        )
 
     def w_scale(self) -> np.ndarray:
-        return np.float32(2.0) ** -np.arange(self.m).astype(np.float32) if self.per_channel else np.float32(0.25)
+        return (
+            np.float32(2.0) ** -np.arange(self.m).astype(np.float32) if self.per_channel else np.float32(0.25)
+        )
 
 
 LAYERS = [
@@ -113,11 +119,17 @@ def integer_form(b: ModelBuilder, layer: Dense, bias: np.ndarray | None, scale: 
 @pytest.mark.parametrize("layer", LAYERS[:5], ids=str)
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("scale", [0.013, [0.017], "row"])
-def test_integer_product_with_bias_and_scale_is_bit_equal(layer: Dense, biased: bool, scale: Any) -> None:  # noqa: FBT001
+def test_integer_product_with_bias_and_scale_is_bit_equal(layer: Dense, biased: bool, scale: Any) -> None:
     b = ModelBuilder()
     bias = np.arange(-2, 3, dtype=np.int32) * 1000 if biased else None
     b.output(integer_form(b, layer, bias, np.linspace(0.001, 0.2, M) if scale == "row" else scale))
-    after = check(b, {"x": layer.x()}, {"quantize": 1, "quantized_linear": 1}, exact=True, peer=layer.x_dtype == np.uint8)
+    after = check(
+        b,
+        {"x": layer.x()},
+        {"quantize": 1, "quantized_linear": 1},
+        exact=True,
+        peer=layer.x_dtype == np.uint8,
+    )
     assert len(node_of(after, "quantized_linear").inputs) == (4 if biased else 3)
 
 
@@ -143,7 +155,9 @@ def test_gemm_takes_its_bias(layer: Dense, bias: str) -> None:
     if bias == "i32":
         scale = (np.float32(SCALE) * layer.w_scale()).astype(np.float32)
         axis = {"axis": 0} if layer.per_channel else {}
-        operands.append(b.op("DequantizeLinear", b.weight(np.arange(M, dtype=np.int32) - 2), b.weight(scale), **axis))
+        operands.append(
+            b.op("DequantizeLinear", b.weight(np.arange(M, dtype=np.int32) - 2), b.weight(scale), **axis)
+        )
     if bias == "f32":
         operands.append(b.weight(random(M)))
     b.output(b.op("Gemm", *operands, transB=1))
@@ -164,13 +178,21 @@ def test_requantising_product_rounds_as_the_text_says() -> None:
     layer = Dense(x_zero=3)
     b = ModelBuilder()
     xq = b.input("x", np.uint8, (ROWS, K))
-    parameters = [b.number(0.5), b.number(3, np.uint8), b.weight(layer.w()), b.number(0.25), b.number(0, np.int8)]
+    parameters = [
+        b.number(0.5),
+        b.number(3, np.uint8),
+        b.weight(layer.w()),
+        b.number(0.25),
+        b.number(0, np.int8),
+    ]
     y = b.op("QLinearMatMul", xq, *parameters, b.number(16), b.number(101, np.uint8))
     b.output(y)
     x = np.random.default_rng(5).integers(0, 9, (ROWS, K)).astype(np.uint8)
     after = check(b, {"x": x}, {"quantized_linear": 1}, exact=True)
     sums = oracle.integer_product(x, layer.w(), 3, 0)
-    np.testing.assert_array_equal(graph.evaluate(after, {"x": x})[0], oracle.requantize(sums, 0.5 * 0.25 / 16, 101))
+    np.testing.assert_array_equal(
+        graph.evaluate(after, {"x": x})[0], oracle.requantize(sums, 0.5 * 0.25 / 16, 101)
+    )
 
 
 def weight_out_of_range(b: ModelBuilder, x: str) -> str:
@@ -181,14 +203,22 @@ def weight_out_of_range(b: ModelBuilder, x: str) -> str:
 
 def zeros_that_differ(b: ModelBuilder, x: str) -> str:
     zeros = b.weight(np.arange(M, dtype=np.int8))
-    return b.op("MatMul", x, b.op("DequantizeLinear", b.weight(Dense().w()), b.weight(np.ones(M, np.float32)), zeros, axis=1))
+    return b.op(
+        "MatMul",
+        x,
+        b.op("DequantizeLinear", b.weight(Dense().w()), b.weight(np.ones(M, np.float32)), zeros, axis=1),
+    )
 
 
 def scales_along_inputs(b: ModelBuilder, x: str) -> str:
-    return b.op("MatMul", x, b.op("DequantizeLinear", b.weight(Dense().w()), b.weight(np.ones(K, np.float32)), axis=0))
+    return b.op(
+        "MatMul", x, b.op("DequantizeLinear", b.weight(Dense().w()), b.weight(np.ones(K, np.float32)), axis=0)
+    )
 
 
-@pytest.mark.parametrize("form", [weight_out_of_range, zeros_that_differ, scales_along_inputs], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "form", [weight_out_of_range, zeros_that_differ, scales_along_inputs], ids=lambda f: f.__name__
+)
 def test_other_weights_are_multiplied_as_f32(form: Any) -> None:
     b = ModelBuilder()
     q = quantised(b, b.input("x", np.float32, (ROWS, K)), Dense())
@@ -226,5 +256,6 @@ def test_rounded_output_of_a_product_is_the_unfused_one(
     xq = oracle.quantize(x, SCALE, x_zero)
     sums = oracle.integer_product(xq, layer.w(), x_zero, 0) + np.arange(M)
     np.testing.assert_array_equal(
-        graph.evaluate(after, {"x": x})[0], oracle.quantize(sums.astype(np.float32) * np.float32(0.25), scale, out_zero)
+        graph.evaluate(after, {"x": x})[0],
+        oracle.quantize(sums.astype(np.float32) * np.float32(0.25), scale, out_zero),
     )

@@ -91,7 +91,7 @@ def test_rearranged_norm_is_found() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_operator_is_taken(bias: bool) -> None:  # noqa: FBT001
+def test_operator_is_taken(bias: bool) -> None:
     b = ModelBuilder(opset=17)
     x = b.input("x", np.float32, (2, 3, WIDTH))
     parameters = [b.weight(random(WIDTH, seed=seed)) for seed in ((5, 6) if bias else (5,))]

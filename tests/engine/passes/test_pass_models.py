@@ -80,7 +80,9 @@ def test_transformer_comes_out_in_normal_form(writer: Any, name: str, batch: int
     peers = run_peer(proto, feeds)
     # Quantised by dequantising, a graph rounds what f32 sums give; a different order of the sum may cross a tie.
     bound = 1e-3 if "f32" in name else 0.25
-    for one, two, peer in zip(graph.evaluate(before, feeds), graph.evaluate(after, feeds), peers, strict=True):
+    for one, two, peer in zip(
+        graph.evaluate(before, feeds), graph.evaluate(after, feeds), peers, strict=True
+    ):
         assert np.abs(one - two).max() <= (1e-5 if "int" in name else bound)
         assert np.abs(two - peer).max() <= bound
 

@@ -22,8 +22,10 @@ def test_buffers_alive_together_do_not_overlap(rows: list[tuple[int, int, int, b
         assert offsets[id(a)] % 64 == 0
         assert offsets[id(a)] + a.size <= total
         for b in buffers[:i]:
-            together = a.permanent or b.permanent or not (
-                life[id(a)].last < life[id(b)].first or life[id(b)].last < life[id(a)].first
+            together = (
+                a.permanent
+                or b.permanent
+                or not (life[id(a)].last < life[id(b)].first or life[id(b)].last < life[id(a)].first)
             )
             apart = offsets[id(a)] + a.size <= offsets[id(b)] or offsets[id(b)] + b.size <= offsets[id(a)]
             assert apart or not together
