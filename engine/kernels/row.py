@@ -39,20 +39,22 @@ class PackedWeights:
 
 @dataclass(frozen=True, slots=True)
 class ProductShape:
-    """What a cost is asked for: w[m, k] with so many nonzeros, over these lanes."""
+    """What a cost is asked for: w[m, k] with so many nonzeros (and quads that are not all zero), over these lanes."""
 
     m: int
     k: int
     nonzeros: int
     lanes: Lanes
+    alive_quads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProductRow:
     """One product kernel family at the active level.
 
-    reads        "panel" (f32) or "quads" (u8)
-    kernels      by panel width
+    operand      "f32" or "u8": the activations it multiplies
+    reads        the form they must lie in: "panel" (f32), "quads" or "bytes" (u8)
+    kernels      by panel width; a width may be missing
     pack         w[m, k] (float32, or int8) -> PackedWeights
     k_steps      features -> steps of k that the kernel counts
     cost         predicted time of one core in nanoseconds
@@ -60,6 +62,7 @@ class ProductRow:
     """
 
     family: str
+    operand: str
     reads: str
     kernels: dict[int, Kernel]
     pack: Callable[[Array], PackedWeights]

@@ -14,8 +14,9 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.layout import Lanes
+from engine.kernels.layout import Lanes, quad_rows
 from engine.kernels.movement import rows as movement
+from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
 from engine.kernels.row import aligned
 from engine.lowering.panels import Panel, constant_panel, new_panel
 from engine.plan.steps import Array, Buffer, Field, Fixed, HostStep, Layer, Location, Record, Step, Tensor
@@ -45,6 +46,7 @@ class Builder:
     tensors: dict[Value, Tensor] = field(default_factory=dict)
     panels: dict[Value, Panel] = field(default_factory=dict)
     quads: dict[Value, Panel] = field(default_factory=dict)
+    bytes: dict[Value, Panel] = field(default_factory=dict)
     fault: Buffer = field(default_factory=lambda: Buffer(64, permanent=True))
 
     # -- constants
@@ -97,6 +99,17 @@ class Builder:
             self.quads[value] = self._pack(value, new_panel(value.shape, quads=True), movement.rows_to_quads)
         return self.quads[value]
 
+    def byte_panel(self, value: Value) -> Panel:
+        """The uint8 value [..., k] as rows of bytes in pair order. Only for panels of 64 lanes."""
+        if value not in self.bytes:
+            self.bytes[value] = self._spread(value, self.quad_panel(value))
+        return self.bytes[value]
+
+    def form(self, value: Value, reads: str) -> Panel:
+        """The value in the form that a product row reads."""
+        forms = {"panel": self.panel, "quads": self.quad_panel, "bytes": self.byte_panel}
+        return forms[reads](value)
+
     def new_rows(self, value: Value, *, permanent: bool = False) -> Tensor:
         """A fresh row-major place for a value; padded, as kernels may touch a whole vector at its end."""
         size = math.prod(value.shape) * value.dtype.itemsize
@@ -134,6 +147,30 @@ class Builder:
     def _pack(self, value: Value, panel: Panel, kernel: Kernel) -> Panel:
         self._move(value, panel, self.rows(value), kernel, to_panel=True)
         return panel
+
+    def _spread(self, value: Value, quads: Panel) -> Panel:
+        rows = 4 * quad_rows(quads.k)
+        panel_bytes = rows * quads.lanes.width
+        y = Panel(Location(Buffer(panel_bytes * quads.lanes.panels)), quads.lanes, quads.k, panel_bytes)
+        tiles = -(-quad_rows(quads.k) // TILE_QUADS)
+        fields: dict[str, Field | Record] = {
+            "x": quads.location,
+            "x_panel": quads.panel_bytes,
+            "y": y.location,
+            "y_panel": y.panel_bytes,
+            "quads": quad_rows(quads.k),
+            "tiles_of_panel": tiles,
+        }
+        self.emit(
+            Layer(value.node.name, "layout", quads_to_bytes.name, 0),
+            quads_to_bytes,
+            Record(BYTES, fields),
+            tiles=tiles * quads.lanes.panels,
+            reads=quads.buffers,
+            writes=y.buffers,
+            tile_ns=12.0 * TILE_QUADS,
+        )
+        return y
 
     def _move(self, value: Value, panel: Panel, tensor: Tensor, kernel: Kernel, *, to_panel: bool) -> None:
         lanes = panel.lanes

@@ -17,6 +17,7 @@ def _cost(shape: ProductShape) -> float:
 
 ROW = ProductRow(
     family="dense_f32",
+    operand="f32",
     reads="panel",
     kernels=strip_kernels("dense_f32", "f32"),
     pack=pack_f32,

@@ -17,6 +17,7 @@ def _cost(shape: ProductShape) -> float:
 
 ROW = ProductRow(
     family="dense_int8",
+    operand="u8",
     reads="quads",
     kernels=strip_kernels("dense_int8", "u8s8"),
     pack=pack_quads,

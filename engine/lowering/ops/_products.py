@@ -130,7 +130,6 @@ def _epilogue(
     return fields, reads
 
 
-def product_choice(builder: Builder, reads: str, w: Array, nonzeros: int, x: Panel) -> Choice:
-    """The row for weights [m, k] on these lanes."""
-    m, k = w.shape
-    return choose(reads, ProductShape(m, k, nonzeros, x.lanes), builder.forced_family)
+def product_choice(builder: Builder, operand: str, shape: ProductShape) -> Choice:
+    """The row for this product."""
+    return choose(operand, shape, builder.forced_family)

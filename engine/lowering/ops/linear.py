@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from engine.graph.ir import Node
-from engine.kernels.row import Array
+from engine.kernels.block4_int8.pack import quads_of
+from engine.kernels.layout import Lanes
+from engine.kernels.row import Array, ProductShape
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
@@ -30,20 +32,26 @@ def _nonzeros(array: Array) -> int:
     return int(np.count_nonzero(array))
 
 
+def _alive_quads(w: Array) -> int:
+    """Quads of four consecutive k that are not all zero."""
+    return int(np.count_nonzero(quads_of(w).view(np.int32)))
+
+
 def _linear(node: Node, builder: Builder) -> Lowered:
     weights, bias = required(node, 1).array, optional(node, 2)
     if weights is None or (bias is not None and bias.array is None):
         return "its weights or bias are not constant"
-    w = weight_matrix(node, weights)
-    x = builder.panel(required(node, 0))
+    value = required(node, 0)
+    m, k = weight_matrix(node, weights).shape
     nonzeros = builder.weights.packed(weights, "nonzeros", _nonzeros)
-    choice = product_choice(builder, "panel", w, nonzeros, x)
+    choice = product_choice(builder, "f32", ProductShape(m, k, nonzeros, Lanes.of(value.shape)))
+    x = builder.form(value, choice.row.reads)
     packed = builder.weights.packed(
         weights,
         (choice.row.family, node.attrs["weight_axes"]),
         lambda a: choice.row.pack(weight_matrix(node, a)),
     )
-    epilogue = _epilogue_bias(node, builder, 2, w.shape[0])
+    epilogue = _epilogue_bias(node, builder, 2, m)
     emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 3)))
     return None
 
@@ -76,10 +84,13 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         return "its weights or scale are not constant"
     axes, zero = node.attrs["weight_axes"], node.attrs["weight_zero"]
     signed = builder.weights.packed(weights, ("signed", axes, zero), lambda a: _signed(node, a))
-    m = signed.shape[0]
-    x = builder.quad_panel(required(node, 0))
-    nonzeros = builder.weights.packed(weights, ("nonzeros", zero), lambda _: _nonzeros(signed))
-    choice = product_choice(builder, "quads", signed, nonzeros, x)
+    m, k = signed.shape
+    value = required(node, 0)
+    nonzeros, alive = builder.weights.packed(
+        weights, ("alive", axes, zero), lambda _: (_nonzeros(signed), _alive_quads(signed))
+    )
+    choice = product_choice(builder, "u8", ProductShape(m, k, nonzeros, Lanes.of(value.shape), alive))
+    x = builder.form(value, choice.row.reads)
     packed = builder.weights.packed(
         weights, (choice.row.family, axes, zero), lambda _: choice.row.pack(signed)
     )

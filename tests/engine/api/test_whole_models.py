@@ -92,6 +92,8 @@ def test_results_do_not_depend_on_threads(model: str) -> None:
         ("sparsity=0.9", {"csr_f32"}),
         ("sparsity=0", {"dense_f32"}),
         ("form=qdq&sparsity=0", {"dense_int8"}),
+        ("form=qdq&sparsity=0.9", {"sparse_int8"}),
+        ("form=int&sparsity=0.9&block=4", {"block4_int8"}),
     ],
 )
 def test_kernels_are_chosen_by_form_and_sparsity(form: str, kernels: set[str]) -> None:

@@ -6,6 +6,7 @@ import ctypes
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from engine.jit import Kernel
@@ -62,6 +63,29 @@ def quads_of(x: Array, lanes: Lanes) -> Array:
     out = aligned((lanes.panels, quad_rows(k), lanes.width, 4), np.uint8)
     out[:] = full.reshape(-1, 4, lanes.panels, lanes.width).transpose(2, 0, 3, 1)
     return out
+
+
+def bytes_of(x: Array, lanes: Lanes) -> Array:
+    """uint8 x[k, n] as rows of bytes in pair order: only for panels of 64 lanes."""
+    k, n = x.shape
+    full = np.zeros((4 * quad_rows(k), lanes.panels * 64), np.uint8)
+    full[:k, :n] = x
+    place = np.empty(64, int)
+    for v, g, w in np.ndindex(4, 4, 4):
+        place[16 * g + 8 * (v // 2) + 2 * w + v % 2] = 16 * v + 4 * g + w
+    out = aligned((lanes.panels, full.shape[0], 64), np.uint8)
+    out[:] = full.reshape(-1, lanes.panels, 64).transpose(1, 0, 2)[..., place]
+    return out
+
+
+FORMS = {"panel": panel_of, "quads": quads_of, "bytes": bytes_of}
+
+
+def form_of(row: ProductRow, x: Array, lanes: Lanes) -> Array:
+    """x[k, n] as the row reads it; skips the test where the row has no kernel for panels of this width."""
+    if lanes.width not in row.kernels:
+        pytest.skip(f"{row.family} has no kernel for panels of {lanes.width} lanes")
+    return FORMS[row.reads](x, lanes)
 
 
 def matrix_of(panel: Array, m: int, n: int) -> Array:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_runs import call
+from kernel_runs import Guarded, bytes_of, call, quads_of
 
 from engine.jit import kernel, record
+from engine.kernels.layout import Lanes, quad_rows
+from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
 from engine.kernels.row import aligned
 from engine.kernels.simd.arithmetic import MEANINGS, Meaning, clamp_to_byte, round_even, to_int
 from engine.kernels.simd.dot import dot_u8s8
@@ -92,6 +94,21 @@ def test_rounding_to_bytes_is_half_to_even_and_clamped() -> None:
     a[:] = [0.5, 1.5, 2.5, -0.5, -1.0, 254.5, 255.5, 300, 1e6, -1e6, 0.49999997, 3.5, 4.5, 127.5, 128.5, 0]
     call(apply, _arguments(a, a, y), 0, 1)
     assert np.array_equal(y, np.clip(np.rint(a), 0, 255))
+
+
+def test_quads_become_rows_of_bytes_in_pair_order() -> None:
+    source = np.random.default_rng(2)
+    assert TILE_QUADS >= 18, "one tile a panel"
+    k, lanes = 70, Lanes(1, 130)
+    x = source.integers(0, 256, (k, 130)).astype(np.uint8)
+    quads, expected = quads_of(x, lanes), bytes_of(x, lanes)
+    got = Guarded(expected.shape, np.uint8)
+    args = np.zeros(1, BYTES)
+    args["x"], args["x_panel"], args["quads"] = quads.ctypes.data, quads.strides[0], quad_rows(k)
+    args["y"], args["y_panel"], args["tiles_of_panel"] = got.address, expected.strides[0], 1
+    call(quads_to_bytes, args, 0, lanes.panels)
+    assert np.array_equal(got.array, expected)
+    assert got.is_intact()
 
 
 def test_transpose_turns_rows_into_columns() -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_runs import matrix_of, matrix_of_quads, panel_of, quads_of, run_product, sparse_matrix
+from kernel_runs import form_of, matrix_of, matrix_of_quads, panel_of, run_product, sparse_matrix
 from scipy.special import erf
 
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductRow, aligned
 from engine.lowering.choose import PRODUCT_ROWS
 
-FLOAT_ROWS = [row for row in PRODUCT_ROWS if row.reads == "panel"]
-INTEGER_ROWS = [row for row in PRODUCT_ROWS if row.reads == "quads"]
+FLOAT_ROWS = [row for row in PRODUCT_ROWS if row.operand == "f32"]
+INTEGER_ROWS = [row for row in PRODUCT_ROWS if row.operand == "u8"]
 MARGIN = 128
 
 # m, k, lanes, density: below, at and above each tile border; empty rows; all zero; full; every panel width.
@@ -38,7 +38,7 @@ def test_float_product_keeps_the_f32_grade(row: ProductRow, m: int, k: int, n: i
     source = np.random.default_rng(m * k + n)
     w, x = sparse_matrix(source, m, k, density), source.standard_normal((k, n)).astype(np.float32)
     lanes = Lanes(1, n)
-    y, intact = run_product(row, row.pack(w), panel_of(x, lanes), lanes)
+    y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes)
     exact = w.astype(np.float64) @ x
     # The f32 grade: units of 2**-24 times the sum of magnitudes, 8 at most, 1 in the mean square.
     unit = 2.0**-24 * (np.abs(w).astype(np.float64) @ np.abs(x)) + 1e-30
@@ -58,7 +58,7 @@ def test_integer_product_is_exact(row: ProductRow, m: int, k: int, n: int, densi
     start[:m] = source.integers(-5000, 5000, m)
     lanes, scale = Lanes(1, n), np.ones(1, np.float32)
     y, intact = run_product(
-        row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
+        row, row.pack(w), form_of(row, x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
     )
     assert intact
     assert np.array_equal(matrix_of(y, m, n), (w.astype(np.int64) @ x + start[:m, None]).astype(np.float32))
@@ -72,7 +72,7 @@ def test_integer_product_never_saturates_between(row: ProductRow, byte: int, wei
     w, x = np.full((m, k), weight, np.int8), np.full((k, n), byte, np.uint8)
     scale = np.ones(1, np.float32)
     y, _ = run_product(
-        row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
+        row, row.pack(w), form_of(row, x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
     )
     assert np.all(matrix_of(y, m, n) == k * byte * weight)
 
@@ -83,12 +83,12 @@ def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
     m, k, n = 110, 130, 150
     lanes = Lanes(1, n)
     fields: dict[str, Any] = {}
-    if row.reads == "panel":
-        w, x = sparse_matrix(source, m, k, 0.3), panel_of(source.standard_normal((k, n)), lanes)
+    if row.operand == "f32":
+        w, x = sparse_matrix(source, m, k, 0.3), form_of(row, source.standard_normal((k, n)), lanes)
     else:
         w, x = (
             source.integers(-128, 128, (m, k)).astype(np.int8),
-            quads_of(source.integers(0, 256, (k, n)), lanes),
+            form_of(row, source.integers(0, 256, (k, n)), lanes),
         )
         scale = np.full(1, 0.01, np.float32)
         fields: dict[str, Any] = {
@@ -137,7 +137,7 @@ def test_epilogue_adds_bias_and_residual_then_activates(row: ProductRow, activat
         "residual": residual.ctypes.data,
         "residual_panel": residual.strides[0],
     }
-    y, intact = run_product(row, row.pack(w), panel_of(x, lanes), lanes, activation=activation, **fields)
+    y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes, activation=activation, **fields)
     expected = ACTIVATIONS[activation](w.astype(np.float64) @ x + bias[:m, None] + addend)
     assert intact
     assert np.allclose(matrix_of(y, m, n), expected, rtol=1e-5, atol=1e-5)
@@ -163,7 +163,7 @@ def test_stored_quantised_as_quantize_linear_says(m: int, zero_point: int, store
         "step": step,
         "zero_point": zero_point,
     }
-    y, intact = run_product(row, row.pack(w), quads_of(x, lanes), lanes, start=start, **fields)
+    y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes, start=start, **fields)
     value = (w.astype(np.int64) @ x).astype(np.float32) * scale
     expected = np.clip(np.rint(value / step) + zero_point, 0, 255)
     assert intact
@@ -190,7 +190,14 @@ def test_product_rounded_before_the_bias_keeps_both_roundings() -> None:
         "product_zero": 130,
     }
     y, _ = run_product(
-        row, row.pack(w), quads_of(x, lanes), lanes, start=start, integer=1, bias=bias.ctypes.data, **fields
+        row,
+        row.pack(w),
+        form_of(row, x, lanes),
+        lanes,
+        start=start,
+        integer=1,
+        bias=bias.ctypes.data,
+        **fields,
     )
     value = (w.astype(np.int64) @ x).astype(np.float32) * scale[:, None]
     whole = np.clip(np.rint(value / np.float32(3.5)) + 130, 0, 255) - 130

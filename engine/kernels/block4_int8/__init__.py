@@ -1,0 +1,1 @@
+"""Sparse int8 products of whole quads."""

@@ -1,0 +1,1 @@
+"""Checksums of large arrays at the speed of memory."""

@@ -1,0 +1,106 @@
+"""The cost model of product kernels: what a product has to do, times what each of it takes.
+
+    nanoseconds = steps * a + groups * b + outputs * c + inputs * d + far_bytes * e
+
+The coefficients a .. e belong to a family and a panel width. They are measured (see engine.calibration); a
+row carries those of one machine for each level, which hold where nobody has measured.
+Source of the form: tract's cost models (work, tiles, non-negative least squares).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from engine.jit.target import LEVELS, active_level
+from engine.kernels.layout import Lanes
+from engine.machine.topology import l2_bytes
+
+
+class Work(NamedTuple):
+    """What a product has to do.
+
+    steps      multiply-adds (or products of quads, or of pairs) by sixteen lanes
+    groups     row groups by panel: a sparse form's loop headers, loads and stores of sums
+    outputs    rows of the result by sixteen lanes: the epilogue
+    inputs     features by sixteen lanes: what has to be brought into the form the kernel reads
+    far_bytes  bytes of weights that come from beyond the L2 cache
+    """
+
+    steps: float
+    groups: float
+    outputs: float
+    inputs: float
+    far_bytes: float
+
+
+class Coefficients(NamedTuple):
+    """Nanoseconds of one core for one unit of each part of a Work."""
+
+    steps: float
+    groups: float
+    outputs: float
+    inputs: float
+    far_byte: float
+
+
+# Measured coefficients by family, then panel width.
+Rates = Mapping[str, Mapping[int, Coefficients]]
+
+
+def predicted_ns(work: Work, coefficients: Coefficients) -> float:
+    """Nanoseconds of one core."""
+    return sum(amount * price for amount, price in zip(work, coefficients, strict=True))
+
+
+def for_level(tables: Mapping[str, Mapping[int, Coefficients]]) -> Mapping[int, Coefficients]:
+    """The table of the active level, or of the best lower one that has a table.
+
+    tables   coefficients by panel width, by level; "generic" must be there
+    """
+    active = active_level()
+    names = [level.name for level in LEVELS if level.name in tables and set(level.needs) <= set(active.needs)]
+    return tables[names[-1]]
+
+
+def panels_of_block(panel_bytes: int, l2: int) -> int:
+    """Panels that are taken before the next strip of weights: as many as fill half of the L2 cache."""
+    return max(1, l2 // 2 // panel_bytes)
+
+
+def _far_bytes(packed_bytes: float, panel_bytes: int, lanes: Lanes) -> float:
+    """Packed weights larger than the cache come from beyond it, once a block of panels."""
+    l2 = l2_bytes()
+    blocks = -(-lanes.panels // panels_of_block(panel_bytes, l2))
+    return packed_bytes * blocks if packed_bytes > l2 else 0.0
+
+
+def dense_work(m: int, k: int, lanes: Lanes, k_steps: int) -> Work:
+    """The work of a dense form whose step of k is a 32-bit value."""
+    far = _far_bytes(4.0 * m * k_steps, k_steps * lanes.row_bytes, lanes)
+    return Work(m * k_steps * lanes.vectors, 0, m * lanes.vectors, k * lanes.vectors, far)
+
+
+def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int) -> Work:
+    """The work of a sparse form in row groups of two (products/groups.py).
+
+    units    single weights, quads or pairs that are stored, 8 bytes each
+    blocks   blocks of k: a row has a place in a group of each block in which it has a unit
+    """
+    # Units fall into blocks at random: a share exp(-mean) of rows and blocks has none. Block 0 names every row.
+    present = 1 - math.exp(-units / (m * blocks))
+    groups = m / 2 * (1 + (blocks - 1) * present)
+    far = _far_bytes(8.0 * units, k * lanes.row_bytes, lanes)
+    return Work(units * lanes.vectors, groups * lanes.panels, m * lanes.vectors, k * lanes.vectors, far)
+
+
+class Cost(NamedTuple):
+    """A row's part of the model: its work, and coefficients for where nothing was measured.
+
+    work       a ProductShape -> Work
+    builtin    by level, then by panel width
+    """
+
+    work: Callable[[object], Work]
+    builtin: Mapping[str, Mapping[int, Coefficients]]

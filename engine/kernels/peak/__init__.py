@@ -1,0 +1,1 @@
+"""Register loops: what the arithmetic units of a core can do at most."""

@@ -1,0 +1,58 @@
+"""Rearranging bytes in registers: interleaving words, and quads into rows of bytes.
+
+Everything stays inside groups of sixteen bytes, where the machine's unpack instructions work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.jit import I32, instruction, ir
+from engine.kernels.simd.memory import load_vector
+
+_I32 = I32.llvm_type
+_INDEX = ir.IntType(32)
+
+
+def _unpack(builder: ir.IRBuilder, a: Any, b: Any, bits: int, *, high: bool) -> Any:
+    """vpunpck{l,h}: elements of `bits` bits of a and b alternate, from the low or high half of every group."""
+    count = 512 // bits
+    kind = ir.VectorType(ir.IntType(bits), count)
+    group, half = 128 // bits, 64 // bits
+    index = []
+    for start in range(0, count, group):
+        for i in range(half):
+            at = start + i + (half if high else 0)
+            index += [at, count + at]
+    mask = ir.Constant(ir.VectorType(_INDEX, count), index)
+    return builder.bitcast(
+        builder.shuffle_vector(builder.bitcast(a, kind), builder.bitcast(b, kind), mask), _I32
+    )
+
+
+def _both(builder: ir.IRBuilder, a: Any, b: Any, bits: int) -> tuple[Any, Any]:
+    return _unpack(builder, a, b, bits, high=False), _unpack(builder, a, b, bits, high=True)
+
+
+def _bytes_of_two(builder: ir.IRBuilder, a: Any, b: Any) -> tuple[Any, Any]:
+    """Vectors of quads a and b -> words (a's byte, b's byte) of k 0 and 1, and of k 2 and 3, eight bytes each."""
+    low, high = _both(builder, a, b, 8)
+    even, odd = _both(builder, low, high, 16)
+    return _both(builder, even, odd, 16)
+
+
+def _quads_to_rows(builder: ir.IRBuilder, source: Any, target: Any, row_bytes: Any) -> None:
+    long = ir.IntType(64)
+    quads = [load_vector(builder, builder.add(source, ir.Constant(long, 64 * v)), _I32) for v in range(4)]
+    first = _bytes_of_two(builder, quads[0], quads[1])
+    second = _bytes_of_two(builder, quads[2], quads[3])
+    rows = [row for a, b in zip(first, second, strict=True) for row in _both(builder, a, b, 64)]
+    for i, row in enumerate(rows):
+        at = builder.add(target, builder.mul(row_bytes, ir.Constant(long, i)))
+        builder.store(row, builder.inttoptr(at, _I32.as_pointer()), align=4)
+
+
+interleave_words_low = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=False))
+interleave_words_high = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=True))
+# (source, target, row bytes): 64 lanes of one row of quads to four rows of 64 bytes, lanes in pair order.
+quads_to_rows = instruction("void", ("i64", "i64", "i64"), _quads_to_rows)

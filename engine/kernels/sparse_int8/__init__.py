@@ -1,0 +1,1 @@
+"""Sparse int8 products, any pattern of zeros."""
