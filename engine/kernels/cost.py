@@ -10,7 +10,7 @@ Source of the form: tract's cost models (work, tiles, non-negative least squares
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from engine.jit.target import LEVELS, active_level
@@ -93,14 +93,3 @@ def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int) -> Wor
     groups = m / 2 * (1 + (blocks - 1) * present)
     far = _far_bytes(8.0 * units, k * lanes.row_bytes, lanes)
     return Work(units * lanes.vectors, groups * lanes.panels, m * lanes.vectors, k * lanes.vectors, far)
-
-
-class Cost(NamedTuple):
-    """A row's part of the model: its work, and coefficients for where nothing was measured.
-
-    work       a ProductShape -> Work
-    builtin    by level, then by panel width
-    """
-
-    work: Callable[[object], Work]
-    builtin: Mapping[str, Mapping[int, Coefficients]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.jit import Kernel
+from engine.kernels.cost import Coefficients, Work, for_level, predicted_ns
 from engine.kernels.layout import Lanes
 
 Array = NDArray[Any]
@@ -49,16 +50,34 @@ class ProductShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """A row's part of the cost model; called, it predicts the nanoseconds of one core by the built-in coefficients.
+
+    work      what the row has to do for a product
+    builtin   coefficients by level, then by panel width; "generic" must be there
+    """
+
+    work: Callable[[ProductShape], Work]
+    builtin: Mapping[str, Mapping[int, Coefficients]]
+
+    def __call__(self, shape: ProductShape) -> float:
+        return predicted_ns(self.work(shape), for_level(self.builtin)[shape.lanes.width])
+
+
+@dataclass(frozen=True, slots=True)
 class ProductRow:
     """One product kernel family at the active level.
 
     operand      "f32" or "u8": the activations it multiplies
-    reads        the form they must lie in: "panel" (f32), "quads" or "bytes" (u8)
+    reads        the form they must lie in: "panel", "planes1" or "planes3" (f32), "quads" or "bytes" (u8)
     kernels      by panel width; a width may be missing
     pack         w[m, k] (float32, or int8) -> PackedWeights
     k_steps      features -> steps of k that the kernel counts
-    cost         predicted time of one core in nanoseconds
+    cost         predicted time of one core
     scratch      bytes a member of the team needs, by panel width
+    precision    "f32", or "bf16": offered only where the user asked for it
+    emulated     its instructions are not there but spelled out: for tests, never offered
+    run          panels of one strip that the kernel likes to have in one claim
     """
 
     family: str
@@ -67,8 +86,17 @@ class ProductRow:
     kernels: dict[int, Kernel]
     pack: Callable[[Array], PackedWeights]
     k_steps: Callable[[int], int]
-    cost: Callable[[ProductShape], float]
+    cost: Cost
     scratch: Callable[[int], int]
+    precision: str = "f32"
+    emulated: bool = False
+    run: int = 1
+
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether fewer nonzeros are less work."""
+        full, none = (ProductShape(96, 96, count, Lanes(1, 64), count // 4) for count in (96 * 96, 0))
+        return self.cost.work(full) != self.cost.work(none)
 
 
 def aligned(shape: tuple[int, ...] | int, dtype: Any) -> Array:

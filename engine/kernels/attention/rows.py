@@ -29,7 +29,7 @@ from engine.kernels.simd.arithmetic import (
     splat_i32,
     to_float,
 )
-from engine.kernels.simd.mathematics import exponential
+from engine.kernels.simd.mathematics import decay
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, write_f32
 from engine.kernels.simd.tile import tile_operations
 
@@ -120,7 +120,7 @@ def _exponentials(a: Any, scores: int) -> Any:
         greatest = maximum(greatest, load_f32(scores + key * 64))
     total = splat_f32(np.float32(0))
     for key in range(a.keys):
-        e = exponential(load_f32(scores + key * 64) - greatest)
+        e = decay(load_f32(scores + key * 64) - greatest)
         store_f32(e, scores + key * 64)
         total = total + e
     inverse = splat_f32(np.float32(1)) / total

@@ -7,11 +7,10 @@ Source: Elsen et al. 2020, "Fast Sparse ConvNets" (weights by row, positions as 
 
 from __future__ import annotations
 
-from engine.jit import active_level
+from engine.kernels.cost import Coefficients, Work, grouped_work
 from engine.kernels.csr_f32.pack import pack
-from engine.kernels.products.groups import GROUP
 from engine.kernels.products.sparse_groups import BAND, group_kernel, group_scratch
-from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
+from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 
 # 24 KiB of a 64-lane panel: three quarters of the smallest L1 of today's servers. Of 64 to 256 features,
 # and two or four vectors a pass, this and four vectors were the fastest on Zen 4 (59 % of the FMA peak at 90 % zeros).
@@ -22,17 +21,18 @@ def _pack(w: Array) -> PackedWeights:
     return pack(w, BAND, BLOCK_K)
 
 
-# Multiply-adds of sixteen lanes a nanosecond of one core at 90 % zeros (EPYC Zen 4, 3.7 GHz), and the
-# time of a group's header, loads and stores, as so many multiply-adds.
-_RATE = {64: 2.6, 32: 2.2, 16: 0.9}
-_GROUP_STEPS = 10
+def _work(shape: ProductShape) -> Work:
+    return grouped_work(shape.m, shape.k, shape.lanes, shape.nonzeros, -(-shape.k // BLOCK_K))
 
 
-def _cost(shape: ProductShape) -> float:
-    blocks = -(-shape.k // BLOCK_K)
-    steps = shape.nonzeros + _GROUP_STEPS * shape.m * blocks / GROUP
-    return steps * shape.lanes.vectors / _RATE[active_level().width]
-
+# Measured on an EPYC (Zen 4).
+_COEFFICIENTS = {
+    "generic": {
+        16: Coefficients(0.5075, 1.81, 2.16, 0, 0.008),
+        32: Coefficients(0.399, 3.06, 1.32, 0, 0.0125),
+        64: Coefficients(0.369, 6.18, 1.215, 0, 0.0159),
+    },
+}
 
 ROW = ProductRow(
     family="csr_f32",
@@ -41,6 +41,6 @@ ROW = ProductRow(
     kernels={width: group_kernel("csr_f32", width, "f32", BLOCK_K) for width in (16, 32, 64)},
     pack=_pack,
     k_steps=lambda k: k,
-    cost=_cost,
+    cost=Cost(_work, _COEFFICIENTS),
     scratch=group_scratch,
 )

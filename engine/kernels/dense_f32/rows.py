@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from engine.jit import active_level
+from engine.kernels.cost import Coefficients, Work, dense_work
 from engine.kernels.products.strips import pack_f32, strip_kernels, strip_scratch
-from engine.kernels.row import ProductRow, ProductShape
-
-# Multiply-adds of sixteen lanes a nanosecond of one core, seen at 1x64 lanes and more (EPYC Zen 4, 3.7 GHz).
-_RATE = {64: 3.5, 32: 3.3, 16: 1.2}
+from engine.kernels.row import Cost, ProductRow, ProductShape
 
 
-def _cost(shape: ProductShape) -> float:
-    steps = shape.m * shape.k * shape.lanes.vectors
-    return steps / _RATE[active_level().width]
+def _work(shape: ProductShape) -> Work:
+    return dense_work(shape.m, shape.k, shape.lanes, shape.k)
 
+
+# Measured on an EPYC (Zen 4).
+_COEFFICIENTS = {
+    "generic": {
+        16: Coefficients(0.31, 0, 0.7, 0, 0.01),
+        32: Coefficients(0.3, 0, 0.9, 0, 0.0067),
+        64: Coefficients(0.287, 0, 1.38, 1.26, 0),
+    },
+}
 
 ROW = ProductRow(
     family="dense_f32",
@@ -22,6 +27,6 @@ ROW = ProductRow(
     kernels=strip_kernels("dense_f32", "f32"),
     pack=pack_f32,
     k_steps=lambda k: k,
-    cost=_cost,
+    cost=Cost(_work, _COEFFICIENTS),
     scratch=strip_scratch,
 )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from engine.jit import active_level
+from engine.kernels.cost import Coefficients, Work, dense_work
 from engine.kernels.products.strips import pack_quads, strip_kernels, strip_scratch
-from engine.kernels.row import ProductRow, ProductShape
-
-# Products of quads by sixteen lanes a nanosecond of one core (EPYC Zen 4, 3.7 GHz; with and without a dot instruction).
-_RATE = {True: 3.4, False: 0.7}
+from engine.kernels.row import Cost, ProductRow, ProductShape
 
 
-def _cost(shape: ProductShape) -> float:
-    steps = shape.m * -(-shape.k // 4) * shape.lanes.vectors
-    return steps / _RATE[active_level().int8_dot]
+def _work(shape: ProductShape) -> Work:
+    return dense_work(shape.m, shape.k, shape.lanes, -(-shape.k // 4))
 
+
+# Measured on an EPYC (Zen 4).
+_COEFFICIENTS = {
+    "generic": {
+        16: Coefficients(0.26, 0, 4.8, 2.7, 0.008),
+        32: Coefficients(0.2757, 0, 3.79, 0.64, 0.0117),
+        64: Coefficients(0.2775, 0, 3.58, 0.48, 0.0019),
+    },
+}
 
 ROW = ProductRow(
     family="dense_int8",
@@ -22,6 +27,6 @@ ROW = ProductRow(
     kernels=strip_kernels("dense_int8", "u8s8"),
     pack=pack_quads,
     k_steps=lambda k: -(-k // 4),
-    cost=_cost,
+    cost=Cost(_work, _COEFFICIENTS),
     scratch=strip_scratch,
 )

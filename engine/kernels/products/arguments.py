@@ -45,3 +45,11 @@ def strip_and_panel(a: Any, tile: int) -> Any:
     panels = least(a.panel_block, a.panels - first)
     strip = within // panels
     return strip, first + within - strip * panels
+
+
+@inner
+def strip_and_run(a: Any, tile: int, tile_end: int, most: int) -> Any:
+    """(strip, panel, panels) of the tiles from `tile` on that share its strip: at most `most` panels, one after another."""
+    strip, panel = strip_and_panel(a, tile)
+    block_end = least(a.panels, panel // a.panel_block * a.panel_block + a.panel_block)
+    return strip, panel, least(least(block_end - panel, tile_end - tile), most)

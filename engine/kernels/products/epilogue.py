@@ -19,6 +19,7 @@ import numpy as np
 from engine.jit import inner, record
 from engine.kernels.simd.arithmetic import (
     clamp_to_byte,
+    fused_multiply_add,
     least,
     maximum,
     round_even,
@@ -108,11 +109,25 @@ def _activate(e: Any, sums: int, stride: int, rows: int, lane_bytes: int) -> Non
 
 
 @inner
+def divided(x: Any, step: Any, inverse: Any) -> Any:
+    """x / step, correctly rounded, for `inverse` = 1 / step correctly rounded and quotients far from both ends of float32.
+
+    The residual of the first quotient is exact by the fused multiply-add, and corrects it (Markstein 1990).
+    """
+    quotient = x * inverse
+    return fused_multiply_add(
+        fused_multiply_add(splat_f32(np.float32(0)) - quotient, step, x), inverse, quotient
+    )
+
+
+@inner
 def quantized(x: Any, step: Any, zero_point: Any) -> Any:
     """clamp(rint(x / step) + zero_point, 0, 255) as int32, as QuantizeLinear says; NaN gives the zero point's side 0."""
-    # Bounded before the conversion to int, which is undefined beyond int32; half to even before the zero point.
-    bounded = lesser(maximum(x / step, splat_f32(np.float32(-1024))), splat_f32(np.float32(1024)))
-    return clamp_to_byte(to_int(round_even(bounded)) + zero_point)
+    # Bounded before the division and the conversion to int, which infinities do not survive.
+    bound = step * splat_f32(np.float32(1024))
+    bounded = lesser(maximum(x, splat_f32(np.float32(0)) - bound), bound)
+    whole = round_even(divided(bounded, step, splat_f32(np.float32(1)) / step))
+    return clamp_to_byte(to_int(whole) + zero_point)
 
 
 @inner

@@ -13,8 +13,8 @@ from typing import Any
 
 from engine.jit import active_features, inner, instruction, ir
 from engine.jit.instruction import call
-from engine.kernels.simd.memory import at, read_u8, store_i32, write_u8
 from engine.kernels.simd.arithmetic import splat_i32
+from engine.kernels.simd.memory import at, read_u8, store_i32, write_u8
 
 _LONG = ir.IntType(64)
 HAS_EXPAND = "avx512vbmi2" in active_features()

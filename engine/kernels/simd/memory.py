@@ -54,12 +54,12 @@ def _store_scalar(kind: ir.Type) -> Any:
     return emit
 
 
-def _prefetch(builder: ir.IRBuilder, address: Any) -> None:
+def _prefetch(builder: ir.IRBuilder, address: Any, locality: int) -> None:
     kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _WORD, _WORD, _WORD])
     function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
         builder.module, kind, "llvm.prefetch.p0"
     )
-    builder.call(function, [at(builder, address, _BYTE), *(ir.Constant(_WORD, n) for n in (0, 3, 1))])
+    builder.call(function, [at(builder, address, _BYTE), *(ir.Constant(_WORD, n) for n in (0, locality, 1))])
 
 
 load_f32 = instruction(F32, ("i64",), lambda b, a: load_vector(b, a, F32.llvm_type))
@@ -78,6 +78,8 @@ write_i32 = instruction("void", ("i64", "i64"), _store_scalar(_WORD))
 write_i64 = instruction("void", ("i64", "i64"), _store_scalar(_LONG))
 write_u8 = instruction("void", ("i64", "i64"), _store_scalar(_BYTE))
 
-prefetch = instruction("void", ("i64",), _prefetch)
+# Ask for a line: into all caches, or no closer than L2.
+prefetch = instruction("void", ("i64",), lambda b, a: _prefetch(b, a, 3))
+prefetch_l2 = instruction("void", ("i64",), lambda b, a: _prefetch(b, a, 2))
 
 LOADS = {np.dtype(np.float32): load_f32, np.dtype(np.int32): load_i32}

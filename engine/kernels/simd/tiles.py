@@ -80,12 +80,16 @@ def _real_configure(builder: ir.IRBuilder, memory: Any) -> None:
 
 
 def _real_zero(tile: int) -> Code:
-    return instruction("void", ("i64",), lambda b, _m: _assembly(b, f"tilezero %tmm{tile}", f"~{{tmm{tile}}}"))
+    return instruction(
+        "void", ("i64",), lambda b, _m: _assembly(b, f"tilezero %tmm{tile}", f"~{{tmm{tile}}}")
+    )
 
 
 def _real_load(name: str, tile: int) -> Code:
     text, clobbers = f"{name} ($0,$1), %tmm{tile}", f"~{{tmm{tile}}},~{{memory}}"
-    return instruction("void", ("i64",) * 3, lambda b, _m, at, stride: _assembly(b, text, clobbers, at, stride))
+    return instruction(
+        "void", ("i64",) * 3, lambda b, _m, at, stride: _assembly(b, text, clobbers, at, stride)
+    )
 
 
 def _real_store(tile: int) -> Code:

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.jit import kernel, record
 from engine.kernels.simd.arithmetic import maximum, splat_f32
-from engine.kernels.simd.mathematics import exponential
+from engine.kernels.simd.mathematics import decay
 from engine.kernels.simd.memory import load_f32, store_f32
 
 SOFTMAX = np.dtype(
@@ -30,7 +30,7 @@ def softmax(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
             greatest = maximum(greatest, load_f32(x + row * row_bytes))
         total = splat_f32(np.float32(0))
         for row in range(a.k):
-            e = exponential(load_f32(x + row * row_bytes) - greatest)
+            e = decay(load_f32(x + row * row_bytes) - greatest)
             store_f32(e, y + row * row_bytes)
             total = total + e
         for row in range(a.k):

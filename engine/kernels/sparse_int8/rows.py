@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.jit import Kernel, active_level, inner, kernel
+from engine.jit import Kernel, inner, kernel
+from engine.kernels.cost import Coefficients, Work, grouped_work
 from engine.kernels.products.arguments import product_of, strip_and_panel
 from engine.kernels.products.epilogue import finish
-from engine.kernels.products.groups import GROUP, HEADER
+from engine.kernels.products.groups import HEADER
 from engine.kernels.products.sparse_groups import BAND, group_scratch
-from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
+from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 from engine.kernels.simd.arithmetic import splat_i32
 from engine.kernels.simd.bytes import interleave_words_high, interleave_words_low
 from engine.kernels.simd.dot import dot_u8s8
@@ -104,15 +105,19 @@ def _pack(w: Array) -> PackedWeights:
     return pack(w, BAND, BLOCK_K)
 
 
-# Pairs of nonzeros by 64 lanes a nanosecond of one core (EPYC Zen 4, 3.7 GHz).
-_RATE = {True: 0.75, False: 0.15}
-_GROUP_STEPS = 3
+def _work(shape: ProductShape) -> Work:
+    blocks = -(-shape.k // BLOCK_K)
+    # Every other row and block has an odd nonzero, whose pair is half empty.
+    pairs = shape.nonzeros / 2 + shape.m * blocks / 4
+    return grouped_work(shape.m, shape.k, shape.lanes, pairs, blocks)
 
 
-def _cost(shape: ProductShape) -> float:
-    steps = shape.nonzeros / 2 + _GROUP_STEPS * shape.m * -(-shape.k // BLOCK_K) / GROUP
-    return steps * shape.lanes.panels / _RATE[active_level().int8_dot]
-
+# Measured on an EPYC (Zen 4).
+_COEFFICIENTS = {
+    "generic": {
+        64: Coefficients(0.2886, 6.78, 2.785, 0.306, 0.03),
+    },
+}
 
 ROW = ProductRow(
     family="sparse_int8",
@@ -121,6 +126,6 @@ ROW = ProductRow(
     kernels={WIDTH: pair_kernel()},
     pack=_pack,
     k_steps=lambda k: k,
-    cost=_cost,
+    cost=Cost(_work, _COEFFICIENTS),
     scratch=group_scratch,
 )

@@ -9,8 +9,9 @@ from kernel_runs import Guarded, bytes_of, call, quads_of
 from engine.jit import kernel, record
 from engine.kernels.layout import Lanes, quad_rows
 from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
+from engine.kernels.products.epilogue import divided
 from engine.kernels.row import aligned
-from engine.kernels.simd.arithmetic import MEANINGS, Meaning, clamp_to_byte, round_even, to_int
+from engine.kernels.simd.arithmetic import MEANINGS, Meaning, clamp_to_byte, round_even, splat_f32, to_int
 from engine.kernels.simd.dot import dot_u8s8
 from engine.kernels.simd.memory import load_f32, load_i32, store_f32, store_i32
 from engine.kernels.simd.transpose import transpose_f32
@@ -124,3 +125,23 @@ def test_transpose_turns_rows_into_columns() -> None:
     call(apply, _arguments(sources, targets, y), 0, 1)
     assert np.array_equal(y[:, 1:], x.T)
     assert not y[:, 0].any()
+
+
+def test_division_by_the_inverse_is_correctly_rounded() -> None:
+    @kernel("test_division")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = args_of(args)
+        for tile in range(tile_begin, tile_end):
+            step = load_f32(e.b + 64 * tile)
+            store_f32(
+                divided(load_f32(e.a + 64 * tile), step, splat_f32(np.float32(1)) / step), e.y + 64 * tile
+            )
+
+    source, count = np.random.default_rng(6), 1 << 16
+    x, step, y = (aligned((count, 16), np.float32) for _ in range(3))
+    step[:] = np.exp2(source.uniform(-20, 8, step.shape))
+    # Near halves of whole steps, where a quotient a last bit off would round the other way.
+    x[:] = (source.integers(-400, 400, x.shape) + 0.5).astype(np.float32) * step
+    x[::2] = np.nextafter(x[::2], source.choice([-np.inf, np.inf], x[::2].shape).astype(np.float32))
+    call(apply, _arguments(x, step, y), 0, count)
+    assert np.array_equal(y, x / step)

@@ -34,6 +34,22 @@ def _apply(op: str, x: np.ndarray) -> np.ndarray:
     return np.asarray(result.reshape(-1)[: x.size])
 
 
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x * special.ndtr(x))
+
+
+def test_gelu_is_within_its_bound() -> None:
+    x = _all_exponents()
+    with np.errstate(all="ignore"):
+        exact = _gelu(x.astype(np.float64))
+    got = _apply("gelu", x)
+    unit = np.maximum(np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64), 2.0**-149)
+    finite = np.isfinite(x)
+    assert (np.abs(got - exact)[finite] <= 4e-8 + 2 * unit[finite]).all()
+    assert np.array_equal(got[x == np.inf], x[x == np.inf])
+    assert np.isnan(got[x == -np.inf]).all(), "as the formula says: -inf times 0"
+
+
 def _all_exponents() -> np.ndarray:
     """Every 4,099th float32, all exponents and signs among them, and the awkward ones."""
     bits = np.arange(0, 2**32, 4099, dtype=np.uint64).astype(np.uint32)

@@ -1,0 +1,1 @@
+"""Compressed sparse bfloat16 products on AMX tiles."""

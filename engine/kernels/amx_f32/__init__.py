@@ -1,0 +1,1 @@
+"""Dense float32 products by six bfloat16 products on AMX tiles."""

@@ -1,0 +1,1 @@
+"""Compressed sparse float32 products by six bfloat16 products on AMX tiles."""

@@ -1,0 +1,1 @@
+"""Compressed sparse int8 products on AMX tiles."""

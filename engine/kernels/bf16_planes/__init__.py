@@ -1,0 +1,1 @@
+"""float32 as sums of bfloat16: what tiles of bfloat16 multiply."""

@@ -1,0 +1,45 @@
+"""float32 as a sum of bfloat16 parts: x = hi + mid + lo, exactly, but for what lies below 2**-126.
+
+Each part is the rest before it rounded to eight bits, half to even (numbers that would round to infinity
+are cut instead); the rest after it is exact. NaN stays NaN; infinity becomes NaN where there is a second part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.jit import inner
+from engine.kernels.row import Array
+from engine.kernels.simd.arithmetic import absolute, bits_of, from_bits, select, splat_f32, splat_i32
+
+# From here on rounding would give infinity.
+_LARGE = np.uint32(0x7F7F8000).view(np.float32)
+
+
+@inner
+def leading_part(x: Any) -> Any:
+    """x rounded to bfloat16, as float32."""
+    bits, upper = bits_of(x), splat_i32(-65536)
+    odd = (bits >> splat_i32(16)) & splat_i32(1)
+    rounded = (bits + splat_i32(0x7FFF) + odd) & upper
+    cut = bits & upper
+    part = select(absolute(x) < splat_f32(_LARGE), from_bits(rounded), from_bits(cut))
+    # A NaN whose bits are all below would be cut to infinity.
+    return select(x == x, part, from_bits(cut | splat_i32(0x00400000)))  # noqa: PLR0124
+
+
+def bf16_parts(x: Array, count: int) -> list[Array]:
+    """The first `count` parts of float32 x, as uint16 bits of bfloat16."""
+    parts: list[Array] = []
+    rest = np.ascontiguousarray(x, np.float32)
+    for _ in range(count):
+        bits = rest.view(np.uint32)
+        rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+        kept = np.where(np.abs(rest) < _LARGE, rounded, bits) & np.uint32(0xFFFF0000)
+        kept = np.where(np.isnan(rest), kept | np.uint32(0x00400000), kept)
+        parts.append((kept >> np.uint32(16)).astype(np.uint16))
+        with np.errstate(invalid="ignore"):
+            rest = rest - kept.view(np.float32)
+    return parts
