@@ -11,11 +11,13 @@ import numpy as np
 from engine.errors import InputTypeError, OptionError, OptionTypeError, TensorError
 from engine.frontend import Model, ModelInput
 from engine.kernels.row import Array
+from engine.lowering.choose import check_family
 
 log = logging.getLogger("sparselane")
 
 Dims = tuple[int, ...]
 UNKNOWN = -1
+PRECISIONS = ("f32", "bf16")
 
 
 def check_count(name: str, value: object) -> int | None:
@@ -32,6 +34,19 @@ def check_count(name: str, value: object) -> int | None:
         message = f"{name} must be greater than 0; got {value}."
         raise OptionError(message)
     return int(value)
+
+
+def check_precision(value: object) -> str:
+    """What products of float32 may be computed in. Raises OptionError."""
+    if value not in PRECISIONS:
+        message = f"precision must be one of {', '.join(PRECISIONS)}; got {value!r}."
+        raise OptionError(message)
+    return str(value)
+
+
+def check_kernel(value: object) -> str | None:
+    """The family of product kernels that is asked for, if one is. Raises OptionError."""
+    return None if value is None else check_family(str(value), "kernel")
 
 
 def check_batch(value: object) -> int | None:

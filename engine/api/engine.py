@@ -17,7 +17,9 @@ from engine.api.arguments import (
     check_arrays,
     check_batch,
     check_count,
+    check_kernel,
     check_list,
+    check_precision,
     declared_shape,
     given_shapes,
     log,
@@ -33,6 +35,7 @@ from engine.kernels.row import Array
 from engine.lowering.builder import Machine
 from engine.machine.topology import l2_bytes, topology
 from engine.options import environment_int
+from engine.plan.packed_cache import open_packed_cache
 from engine.plan.weights import WeightStore
 from engine.random_inputs import random_inputs
 from engine.results import BenchmarkResults
@@ -52,6 +55,8 @@ class Engine:
     num_streams   requests at once; the engine decides. A scheduler's name is taken in this place too
     scheduler     a Scheduler or its name
     input_shapes  whole shapes of the inputs, one list each (or one for all)
+    precision     "f32", or "bf16": products of float32 may be computed in bfloat16 where that is faster (AMX)
+    kernel        a family of product kernels to use wherever it fits, as ENGINE_KERNEL; None: the fastest as predicted
 
     Open dimensions are compiled for as they come: one plan a set of shapes, the latest few are kept, and all share
     the packed weights. The model's file is never written. An engine may be called from several threads.
@@ -68,6 +73,8 @@ class Engine:
         scheduler: str | Scheduler | None = None,
         input_shapes: Sequence[Any] | None = None,
         cached_outputs: Sequence[bool] | None = None,
+        precision: str = "f32",
+        kernel: str | None = None,
     ) -> None:
         if isinstance(num_streams, str) and scheduler is None:
             num_streams, scheduler = None, num_streams
@@ -91,8 +98,8 @@ class Engine:
         # Overrides hold for the file's fixed dimensions too: a model of batch 1 may be compiled for 8.
         self._model = replace(self._model, inputs=tuple(map(_with_shape, self._model.inputs, self._shapes)))
         self._team = team_of(min(self._num_cores, len(topology().cores)))
-        self._machine = Machine(self._team.members, l2_bytes())
-        self._weights = WeightStore()
+        self._machine = Machine(self._team.members, l2_bytes(), check_precision(precision), check_kernel(kernel))
+        self._weights = WeightStore(open_packed_cache())
         self._plans: OrderedDict[tuple[Dims, ...], Compiled] = OrderedDict()
         self._plan_limit = environment_int("ENGINE_PLANS", 8, least=1)
         self._one_at_a_time = threading.Lock()
@@ -277,8 +284,7 @@ class Engine:
     @property
     def cpu_avx_type(self) -> str:
         """One of "avx2", "avx512", "neon", "generic": the family of the active level."""
-        name = active_level().name
-        return next((kind for kind in ("avx512", "avx2", "neon") if name.startswith(kind)), name)
+        return active_level().extension
 
     @property
     def cpu_vnni(self) -> bool:
@@ -321,9 +327,12 @@ def compile_model(
     scheduler: str | Scheduler | None = None,
     input_shapes: Sequence[Any] | None = None,
     cached_outputs: Sequence[bool] | None = None,
+    precision: str = "f32",
+    kernel: str | None = None,
 ) -> Engine:
     """An Engine for the model; see there. The fourth place takes a scheduler's name too."""
-    return Engine(model, batch_size, num_cores, num_streams, scheduler, input_shapes, cached_outputs)
+    options = (batch_size, num_cores, num_streams, scheduler, input_shapes, cached_outputs, precision, kernel)
+    return Engine(model, *options)
 
 
 def _with_shape(entry: ModelInput, shape: Dims) -> ModelInput:

@@ -9,7 +9,7 @@ from typing import Any
 from engine.api.engine import Engine
 from engine.errors import EngineError, OptionError
 from engine.graph import show
-from engine.jit import active_level
+from engine.jit import active_level, tile_permission
 from engine.plan.steps import Layer
 
 STAGES = ("plan", "graph", "rules")
@@ -22,6 +22,7 @@ class Explanation:
 
     layers                      one a step, in order: name, op, kernel, sparsity, reason, runners-up
     fraction_of_supported_ops   share of the nodes that run in compiled steps
+    amx_permission              "granted", "denied", "not asked" (ENGINE_ISA is lower) or "unsupported"
     """
 
     layers: tuple[Layer, ...]
@@ -29,6 +30,7 @@ class Explanation:
     isa_level: str
     arena_bytes: int
     text: str
+    amx_permission: str = "unsupported"
 
     def __str__(self) -> str:
         return self.text
@@ -63,16 +65,29 @@ def explain(model: Any, stage: str = "plan", **options: Any) -> Explanation:
     else:
         text = "\n".join(f"{rule:32}  {node}" for rule, node in compiled.record)
     return Explanation(
-        compiled.plan.layers, compiled.supported, active_level().name, compiled.plan.arena_bytes, text
+        compiled.plan.layers,
+        compiled.supported,
+        active_level().name,
+        compiled.plan.arena_bytes,
+        text,
+        tile_permission(),
     )
 
 
 def _row(layer: Layer) -> tuple[str, ...]:
     sparsity = "" if layer.sparsity is None else f"{100 * layer.sparsity:.1f} %"
-    others = ", ".join(family for family, _ in layer.runners_up)
-    reason = layer.reason + (f" (then {others})" if others else "")
+    reason = layer.reason
+    if layer.predicted_ns is not None:
+        reason += f", {_time(layer.predicted_ns)}"
+    if layer.runners_up:
+        reason += "; then " + ", ".join(f"{family} {_time(ns)}" for family, ns in layer.runners_up)
     name = layer.name if len(layer.name) <= _NAME_WIDTH else "..." + layer.name[3 - _NAME_WIDTH :]
     return name, layer.op, layer.kernel, sparsity, reason
+
+
+def _time(ns: float) -> str:
+    """Predicted time of one core."""
+    return f"{ns / 1e6:.2f} ms" if ns >= 1e6 else f"{ns / 1e3:.1f} us"
 
 
 def _plan_table(layers: Sequence[Layer], supported: float) -> str:
@@ -84,4 +99,5 @@ def _plan_table(layers: Sequence[Layer], supported: float) -> str:
     on_host = sum(layer.kernel == "host" for layer in layers)
     share = f"{100 * supported:.1f} % of the nodes are accelerated"
     summary = f"{len(layers)} steps, {on_host} of them without a kernel; {share}"
-    return "\n".join([*lines, summary])
+    level = f"instruction set {active_level().name}; AMX tiles: {tile_permission()}"
+    return "\n".join([*lines, summary, level])

@@ -95,8 +95,8 @@ def resolve_stub(stub: str) -> Path:
     if len(found) == 1 and name:
         return found[0]
     message = (
-        f"no model is registered for {stub}; the zoo that served it was shut down in June 2025, and nothing is downloaded.\n"
-        f"Looked in {stubs_file()}, {zoo} and {_predecessor()}.\n"
+        f"no model is registered for {stub}; the zoo that served it was shut down in June 2025, and nothing is "
+        f"downloaded. Looked in {stubs_file()}, {zoo} and {_predecessor()}. "
         f"Register a local folder with model.onnx: python -m engine.models add {stub} FOLDER"
     )
     raise ModelNotFoundError(message)

@@ -11,12 +11,12 @@ from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
-from engine.errors import ModelError, TensorError
+from engine.errors import ModelError, SparselaneError, TensorError
 from engine.frontend.control import take_branch, unroll
 from engine.frontend.foreign import RANDOM, foreign
-from engine.frontend.form import Call, NotStaticError, Values
+from engine.frontend.form import Call, Form, NotStaticError, Values
 from engine.frontend.forms import FORMS
-from engine.frontend.model import CONTRIB, Body, Model, ModelInput, Operation, unsupported_operation
+from engine.frontend.model import DAMAGE, Body, Model, ModelInput, Operation, first_line
 from engine.graph import OPS, Graph, Value, graph_input
 
 
@@ -104,28 +104,33 @@ def _translate(operation: Operation, inputs: tuple[Value | None, ...], scope: _S
         if operation.op == "Loop":
             return unroll(operation, inputs, scope.model, bind_body)
         return _compute(Call(operation, inputs), scope.model)
-    except ValueError as error:
-        if isinstance(error, ModelError):
-            raise
-        message = (
-            f'{scope.model.name}: node "{operation.name}" ({operation.op}) does not fit its inputs: {error}.'
-        )
+    except SparselaneError:
+        raise
+    except DAMAGE as error:
+        where = f'{scope.model.name}: node "{operation.name}" ({operation.op})'
+        message = f"{where} does not fit its inputs: {first_line(error)}."
         raise ModelError(message) from error
 
 
 def _compute(call: Call, model: Model) -> Values:
     operation = call.operation
     form = FORMS.get((operation.domain, operation.op))
-    if operation.domain == CONTRIB and form is None:
-        raise unsupported_operation(operation, model, "this extension of ONNX Runtime is not read")
-    unbounded = any(value is not None and value.type.shape is None for value in call.inputs)
-    if form is not None and not unbounded:
-        try:
-            results = form.translate(call)
-        except NotStaticError:
-            results = None
+    if form is not None:
+        results = _translated(form, call)
         if results is not None:
             return results
-    elif form is None and operation.domain == "" and operation.op in OPS:
+    elif operation.domain == "" and operation.op in OPS:
         return call.emit_all(operation.op, *call.inputs, **call.attrs)
     return foreign(operation, call.inputs, model)
+
+
+def _translated(form: Form, call: Call) -> Values | None:
+    """The canonical form; None where it needs numbers or shapes that depend on data."""
+    try:
+        return form.translate(call)
+    except NotStaticError:
+        return None
+    except ValueError:
+        if all(value is None or value.type.shape is not None for value in call.inputs):
+            raise
+        return None

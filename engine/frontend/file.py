@@ -10,20 +10,24 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, ValueInfoProto, helper, inliner, numpy_helper
 
-from engine.errors import ModelError, ModelNotFoundError, UnsupportedOpError
+from engine.errors import ModelError, ModelNotFoundError, SparselaneError, UnsupportedOpError
 from engine.frontend.external_data import read_external
+from engine.frontend.forms import FORMS
 from engine.frontend.model import (
     CONTRIB,
+    DAMAGE,
     OLDEST_OPSET,
     Model,
     ModelInput,
+    first_line,
+    is_known,
     numpy_dtype,
     read_body,
     unsupported,
 )
 from engine.graph import Array
 
-KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", CONTRIB})
+KNOWN_DOMAINS = frozenset({"", "ai.onnx.ml"})
 # protobuf cannot hold more in one message; larger models keep their weights outside.
 MAX_FILE_BYTES = 2**31 - 1
 MAX_DIMS = 32
@@ -36,11 +40,21 @@ def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     external data) or UnsupportedOpError (an operator or domain that nobody here knows).
     """
     proto, name, folder = _parse(source)
+    try:
+        return _decode(proto, name, folder)
+    except SparselaneError:
+        raise
+    except DAMAGE as error:
+        message = f"{name} is damaged: {type(error).__name__}, {first_line(error)}; copy or export it again."
+        raise ModelError(message) from error
+
+
+def _decode(proto: onnx.ModelProto, name: str, folder: Path | None) -> Model:
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
     arrays = _take_initialisers(proto, name, folder)
-    _check(proto, arrays, name)
     opsets = _opsets(proto, name)
+    _check(proto, arrays, name)
     inputs = tuple(_input(entry, name) for entry in proto.graph.input if entry.name not in arrays)
     return Model(name, inputs, read_body(proto.graph, arrays, opsets), opsets, proto.ir_version)
 
@@ -97,7 +111,7 @@ def _array(tensor: TensorProto, folder: Path | None, name: str) -> Array:
         return np.asarray(numpy_helper.to_array(tensor))
     except (TypeError, ValueError, KeyError) as error:
         message = (
-            f"{name}: tensor {tensor.name!r} cannot be read ({_first_line(error)}); export the model again."
+            f"{name}: tensor {tensor.name!r} cannot be read ({first_line(error)}); export the model again."
         )
         raise ModelError(message) from error
 
@@ -128,10 +142,7 @@ def _check(proto: onnx.ModelProto, arrays: dict[str, Array], name: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
-        if "No Op registered for" in str(error) or "No opset import for domain" in str(error):
-            message = f"{name}: {_first_line(error)}. Export the model with standard operators."
-            raise UnsupportedOpError(message) from error
-        message = f"{name} is not a valid ONNX model: {_first_line(error)}"
+        message = f"{name} is not a valid ONNX model: {first_line(error)}"
         raise ModelError(message) from error
     del proto.graph.input[count:]
 
@@ -151,16 +162,24 @@ def _opsets(proto: onnx.ModelProto, name: str) -> dict[str, int]:
             f"{name} uses opset {opsets['']}; the oldest supported is {OLDEST_OPSET}. Export the model again."
         )
         raise UnsupportedOpError(message)
-    _refuse_domains(proto.graph, opsets)
+    _refuse_unknown(proto.graph, opsets)
     return opsets
 
 
-def _refuse_domains(graph: onnx.GraphProto, opsets: dict[str, int]) -> None:
+def _refuse_unknown(graph: onnx.GraphProto, opsets: dict[str, int]) -> None:
+    """Refuse operators that nobody here knows, before the checker says the same less clearly."""
     for node in graph.node:
-        if node.domain not in KNOWN_DOMAINS:
-            raise unsupported(node.op_type, node.domain, node.name, opsets)
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if domain == CONTRIB:
+            known, reason = (CONTRIB, node.op_type) in FORMS, "this extension of ONNX Runtime is not read"
+        elif domain in KNOWN_DOMAINS:
+            known, reason = is_known(node.op_type, domain, opsets.get(domain, 1)), "no such operator is known"
+        else:
+            known, reason = False, "its domain is not read"
+        if not known:
+            raise unsupported(node.op_type, domain, node.name, opsets, reason)
         for entry in node.attribute:
-            _refuse_domains(entry.g, opsets)
+            _refuse_unknown(entry.g, opsets)
 
 
 def _input(entry: ValueInfoProto, name: str) -> ModelInput:
@@ -172,11 +191,8 @@ def _input(entry: ValueInfoProto, name: str) -> ModelInput:
         message = f"{name}: input {entry.name!r} has no declared rank; export the model with one."
         raise ModelError(message)
     dims = tuple(
-        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
+        # Some writers store 0 or -1 for a dimension that is open.
+        dim.dim_value if dim.dim_value > 0 else (dim.dim_param or None)
+        for dim in tensor.shape.dim
     )
     return ModelInput(entry.name, numpy_dtype(tensor.elem_type), dims)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -15,6 +15,10 @@ from engine.errors import UnsupportedOpError
 from engine.graph import Value, constant
 
 OLDEST_OPSET = 7
+# The extensions of ONNX Runtime: no schemas in the onnx package; forms/contrib.py says which we read.
+CONTRIB = "com.microsoft"
+# What decoding or folding raises on content that the checker lets through and no writer makes.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Model:
 def read_body(graph: onnx.GraphProto, arrays: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> Body:
     """Decode a graph whose initialisers are given as `arrays`; bodies inside bring their own initialisers.
 
-    Raises UnsupportedOpError for an operator or a domain without a schema.
+    Every operator must have been found to be known.
     """
     constants = {name: constant(array, name) for name, array in arrays.items()}
     return Body(
@@ -98,7 +102,7 @@ def read_body(graph: onnx.GraphProto, arrays: Mapping[str, np.ndarray], opsets: 
 
 def _operation(proto: NodeProto, opsets: Mapping[str, int]) -> Operation:
     domain = "" if proto.domain == "ai.onnx" else proto.domain
-    version, defaults = _schema(proto.op_type, domain, proto.name, opsets)
+    version, defaults = _schema(proto.op_type, domain, opsets.get(domain, 1))
     bodies = {
         entry.name: read_body(
             entry.g, {t.name: numpy_helper.to_array(t) for t in entry.g.initializer}, opsets
@@ -116,31 +120,40 @@ def _operation(proto: NodeProto, opsets: Mapping[str, int]) -> Operation:
         tuple(proto.output),
         {**defaults, **own},
         bodies,
-        proto,
+        _detached(proto),
     )
 
 
-def _schema(op: str, domain: str, name: str, opsets: Mapping[str, int]) -> tuple[int, Mapping[str, Any]]:
-    if domain == CONTRIB:
-        return 1, {}
+def _detached(proto: NodeProto) -> NodeProto:
+    """A copy of a node: the original would keep the memory of the whole parsed file, weights included."""
+    copy = NodeProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _schema(op: str, domain: str, opset: int) -> tuple[int, Mapping[str, Any]]:
+    """Since-version and default attributes; extensions of ONNX Runtime have no schema to ask."""
+    return (1, {}) if domain == CONTRIB else _defaults(op, domain, opset)
+
+
+@cache
+def is_known(op: str, domain: str, opset: int) -> bool:
+    """Whether the standard has this operator at this opset."""
     try:
-        return _defaults(op, domain, opsets.get(domain, 0))
-    except onnx.defs.SchemaError as error:
-        raise unsupported(op, domain, name, opsets, "no such operator is known") from error
+        onnx.defs.get_schema(op, opset, domain)
+    except onnx.defs.SchemaError:
+        return False
+    return True
 
 
 def unsupported(
-    op: str, domain: str, name: str, opsets: Mapping[str, int], reason: str = "its domain is not read"
+    op: str, domain: str, name: str, opsets: Mapping[str, int], reason: str
 ) -> UnsupportedOpError:
     """The error for an operator that cannot be read, naming all there is to name."""
     where = f'{op} of domain "{domain or "ai.onnx"}" (node "{name}", opset {opsets.get(domain, 0)})'
     return UnsupportedOpError(
         f"{where} is not supported: {reason}. Cut the model before this node, or export it in another way."
     )
-
-
-# The extensions of ONNX Runtime: no schemas in the onnx package; forms/contrib.py says which we read.
-CONTRIB = "com.microsoft"
 
 
 def unsupported_operation(operation: Operation, model: Model, reason: str) -> UnsupportedOpError:
@@ -176,3 +189,9 @@ def numpy_dtype(element: int) -> np.dtype[Any]:
     if element == TensorProto.UNDEFINED:
         raise KeyError(element)
     return np.dtype(helper.tensor_dtype_to_np_dtype(element))
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another package says first: messages of ours are one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -74,25 +74,16 @@ def with_scalar(node: Node) -> tuple[Value, float] | None:
 
 
 def row_constant(value: Value | None, width: int) -> Array | None:
-    """An f32 constant with one number for each of the last axis' `width` places, as [width]; else None."""
+    """An f32 constant with one number for each of the last axis' `width` places, as [width]; else None.
+
+    One number alone serves all places. Axes of one in front are dropped: the caller looks at the result's type.
+    """
     array = None if value is None else value.array
-    if (
-        array is None
-        or array.dtype != np.float32
-        or array.size not in (1, width)
-        or array.ndim == 0 < array.size - 1
-    ):
+    if array is None or array.dtype != np.float32:
         return None
-    if array.size == width and (array.ndim == 0 or array.shape[-1] == width):
-        return array.reshape(width)
-    return np.broadcast_to(array.reshape(()), (width,)).copy() if array.size == 1 else None
-
-
-def peel(value: Value, uses: Uses, *ops: str) -> Value:
-    """Walk up from `value` through nodes of these operators as long as nobody else reads them."""
-    while value.node.op in ops and uses[value] == 1:
-        value = first_input(value)
-    return value
+    if array.size == 1:
+        return np.broadcast_to(array.reshape(()), (width,)).copy()
+    return array.reshape(width) if array.size == width and array.shape[-1] == width else None
 
 
 def is_private(root: Node, leaves: Collection[Value], uses: Uses) -> bool:

@@ -6,8 +6,6 @@ from engine.errors import InternalError
 from engine.graph.ir import Graph, Node, TensorType
 from engine.graph.ops import OPS, infer
 
-SOURCES = frozenset({"Input", "Constant"})
-
 
 def verify(graph: Graph) -> None:
     """Check that every node fits its operator: arity, dtypes, shapes, attributes, and types as declared.
@@ -47,6 +45,9 @@ def _fault(node: Node, sources: set[Node]) -> str | None:
 
 
 def _type_fault(node: Node) -> str | None:
+    wanted = OPS[node.op].attributes
+    if wanted is not None and wanted != node.attrs.keys():
+        return f"its attributes should be {', '.join(sorted(wanted))}"
     try:
         expected = infer(node.op, node.attrs, node.inputs)
     except ValueError as error:

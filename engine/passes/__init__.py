@@ -13,6 +13,7 @@ from importlib import import_module
 from engine.errors import InternalError
 from engine.graph import Graph, Record, Rule, rewrite, verify
 from engine.graph.collect import collect
+from engine.passes.mask import find_padding_masks
 from engine.passes.share import share
 
 __all__ = ["PASSES", "Pass", "run"]
@@ -27,36 +28,23 @@ class Pass:
     apply: Callable[[Graph, Record], Graph]
 
 
-def _family(name: str) -> Callable[[Graph, Record], Graph]:
+def _family(name: str, reason: str) -> Pass:
     rules = collect(import_module(f"engine.passes.{name}"), "RULES", Rule)
-    return lambda graph, record: rewrite(graph, rules, record)
+    return Pass(name, reason, lambda graph, record: rewrite(graph, rules, record))
 
 
 PASSES = (
+    _family("simplify", "fewer movements, rounding beside its readers: the patterns below see one form"),
+    _family("integer", "products take integer weights while these are still dequantised in the open"),
+    _family("fold", "a constant still behind a dequantisation is used as f32: now it may be computed"),
+    Pass("share", "writers and rules repeat nodes; patterns with private interiors need them once", share),
+    _family("fuse", "groups of f32 nodes become our operators; epilogues grow onto products"),
     Pass(
-        "simplify",
-        "fewer movements, rounding beside its readers: the patterns below see one form",
-        _family("simplify"),
+        "mask",
+        "what feeds an attention is known now: its mask is recognised by running it",
+        find_padding_masks,
     ),
-    Pass(
-        "integer",
-        "products take integer weights while these are still dequantised in the open",
-        _family("integer"),
-    ),
-    Pass(
-        "fold",
-        "a constant still behind a dequantisation is used as f32: now it may be computed",
-        _family("fold"),
-    ),
-    Pass(
-        "share",
-        "writers and the rules above repeat nodes; patterns and private interiors need them once",
-        share,
-    ),
-    Pass("fuse", "groups of f32 nodes become our operators; epilogues grow onto products", _family("fuse")),
-    Pass(
-        "quantize", "what rounds moves into what computes, when it is known who computes", _family("quantize")
-    ),
+    _family("quantize", "what rounds moves into what computes, when it is known who computes"),
     Pass("share again", "fusing leaves equal steps where it replaced readers one by one", share),
 )
 

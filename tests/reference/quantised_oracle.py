@@ -10,7 +10,8 @@ import numpy as np
 
 def clamp(whole: np.ndarray, dtype: type) -> np.ndarray:
     info = np.iinfo(dtype)
-    return np.clip(whole, info.min, info.max).astype(dtype)
+    clipped: np.ndarray = np.clip(whole, info.min, info.max).astype(dtype)
+    return clipped
 
 
 def quantize(x: np.ndarray, scale: float, zero: int, dtype: type = np.uint8) -> np.ndarray:
@@ -19,12 +20,12 @@ def quantize(x: np.ndarray, scale: float, zero: int, dtype: type = np.uint8) -> 
 
 
 def dequantize(q: np.ndarray, scale: np.ndarray | float, zero: int) -> np.ndarray:
-    return (q.astype(np.int64) - zero).astype(np.float32) * np.asarray(scale, np.float32)
+    return np.asarray((q.astype(np.int64) - zero).astype(np.float32) * np.asarray(scale, np.float32))
 
 
 def integer_product(a: np.ndarray, b: np.ndarray, a_zero: int, b_zero: int) -> np.ndarray:
     """Exact sums of (a - a_zero)(b - b_zero), in 64 bits."""
-    return np.matmul(a.astype(np.int64) - a_zero, b.astype(np.int64) - b_zero)
+    return np.asarray(np.matmul(a.astype(np.int64) - a_zero, b.astype(np.int64) - b_zero))
 
 
 def requantize(
@@ -49,7 +50,7 @@ def integer_conv(x: np.ndarray, w: np.ndarray, x_zero: int, w_zero: int, pad: in
 
 def softmax(x: np.ndarray) -> np.ndarray:
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def erf_gelu(x: np.ndarray) -> np.ndarray:

@@ -42,8 +42,10 @@ def _extreme(call: Call) -> Values | None:
 def _layer_normalization(call: Call) -> Values | None:
     x = call.input(0)
     attrs = {"axis": call.attrs["axis"] % len(x.shape), "epsilon": call.attrs["epsilon"]}
-    wanted = len([name for name in call.operation.outputs if name])
-    return call.emit_all("LayerNormalization", *call.inputs, **attrs, outputs=max(wanted, 1))
+    names = call.operation.outputs
+    wanted = max(place for place, name in enumerate(names, 1) if name)
+    results = call.emit_all("LayerNormalization", *call.inputs, **attrs, outputs=wanted)
+    return tuple(result for name, result in zip(names, results, strict=False) if name)
 
 
 def _batch_normalization(call: Call) -> Values | None:

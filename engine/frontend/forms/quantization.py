@@ -11,11 +11,12 @@ from engine.frontend.model import numpy_dtype
 
 
 def _axis(call: Call) -> dict[str, Any]:
-    rank = len(call.input(0).shape)
-    attrs: dict[str, Any] = {"axis": call.attrs.get("axis", 1) % max(rank, 1)}
     if call.attrs.get("block_size"):
-        attrs["block_size"] = call.attrs["block_size"]
-    return attrs
+        axis = call.attrs["axis"] % len(call.input(0).shape)
+        return {"axis": axis, "block_size": call.attrs["block_size"]}
+    # With one scale for all, the axis says nothing, and x may be of any rank.
+    whole = not call.input(1).shape or call.input(1).shape == (1,)
+    return {"axis": 0 if whole else call.attrs.get("axis", 1) % len(call.input(0).shape)}
 
 
 def _quantize(call: Call) -> Values | None:

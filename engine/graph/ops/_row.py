@@ -34,6 +34,7 @@ class Op:
     dtypes       (attrs, inputs) -> one dtype per output; raises ValueError where the inputs do not fit
     shapes       (attrs, inputs) -> one shape per output; asked only when every input's shape is known
     arity        fewest and most inputs
+    attributes   names of the attributes, for operators that must have exactly these; None where not checked
     elementwise  each element of the one output depends on the broadcast elements of the inputs alone
     """
 
@@ -43,6 +44,7 @@ class Op:
     shapes: Shapes
     arity: tuple[int, int] = (1, 1)
     elementwise: bool = False
+    attributes: frozenset[str] | None = None
 
 
 def need(condition: bool, message: str) -> None:
@@ -63,12 +65,6 @@ def given(inputs: Inputs, index: int) -> Value:
 def present(inputs: Inputs) -> list[Value]:
     """The inputs that are there."""
     return [value for value in inputs if value is not None]
-
-
-def normal_axis(axis: int, rank: int) -> int:
-    """`axis` counted from the front. Raises ValueError when out of range."""
-    need(-rank <= axis < max(rank, 1), f"axis {axis} is out of range for rank {rank}")
-    return axis % rank if rank else 0
 
 
 def first_dtype(_attrs: Attrs, inputs: Inputs) -> tuple[DType, ...]:

@@ -168,8 +168,8 @@ def _attention(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = 
     return (_stored(context.transpose(0, 2, 1, 3).reshape(q.shape[:2] + v.shape[2:]), attrs["store"]),)
 
 
-def _store_dtype(attrs: Attrs) -> DType:
-    return UINT8 if attrs["store"] is not None and attrs["store"][0] == "quantized" else FLOAT32
+def _stored_dtype(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
+    return (UINT8 if attrs["store"] is not None and attrs["store"][0] == "quantized" else FLOAT32,)
 
 
 def _is_vector(value: Value | None, dtype: DType, *sizes: int) -> bool:
@@ -269,30 +269,48 @@ def _attention_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return ((*q.shape[:2], v.shape[2]),)
 
 
+def _quantize(attrs: Attrs, x: Array) -> tuple[Array, ...]:
+    return (to_eight_bits(x, (attrs["scale"], attrs["zero_point"])),)
+
+
+def _centre(attrs: Attrs, x: Array) -> tuple[Array, ...]:
+    return (whole_numbers(x, (attrs["scale"], attrs["zero_point"])),)
+
+
+PAIR = frozenset({"scale", "zero_point"})
+EPILOGUE = frozenset({"weight_axes", "activation", "store"})
+ATTENTION = frozenset(
+    {"heads", "scores", "score_multiplier", "multiplier", "probability", "context_multiplier"}
+    | {"zero_masked_rows", "store"}
+)
+
 ROWS = (
-    Op("attention", _attention, lambda attrs, _inputs: (_store_dtype(attrs),), _attention_shape, (3, 4)),
+    Op("attention", _attention, _stored_dtype, _attention_shape, (3, 4), attributes=ATTENTION),
+    Op("centre", _centre, fixed_dtype(FLOAT32), first_shape, elementwise=True, attributes=PAIR),
     Op(
-        "centre",
-        lambda attrs, x: (whole_numbers(x, (attrs["scale"], attrs["zero_point"])),),
+        "embedding",
+        _embedding,
         fixed_dtype(FLOAT32),
-        first_shape,
-        elementwise=True,
+        _embedding_shape,
+        (2, 3),
+        attributes=frozenset({"quantisation"}),
     ),
-    Op("embedding", _embedding, fixed_dtype(FLOAT32), _embedding_shape, (2, 3)),
-    Op("layer_norm", _layer_norm, _layer_norm_dtypes, _layer_norm_shapes, (2, 3)),
-    Op("linear", _linear, lambda attrs, _inputs: (_store_dtype(attrs),), _linear_shapes, (2, 4)),
     Op(
-        "quantize",
-        lambda attrs, x: (to_eight_bits(x, (attrs["scale"], attrs["zero_point"])),),
-        fixed_dtype(UINT8),
-        first_shape,
-        elementwise=True,
+        "layer_norm",
+        _layer_norm,
+        _layer_norm_dtypes,
+        _layer_norm_shapes,
+        (2, 3),
+        attributes=frozenset({"epsilon", "quantize", "rounded"}),
     ),
+    Op("linear", _linear, _stored_dtype, _linear_shapes, (2, 4), attributes=EPILOGUE),
+    Op("quantize", _quantize, fixed_dtype(UINT8), first_shape, elementwise=True, attributes=PAIR),
     Op(
         "quantized_linear",
         _quantized_linear,
-        lambda attrs, _inputs: (_store_dtype(attrs),),
+        _stored_dtype,
         _quantized_linear_shapes,
         (3, 6),
+        attributes=EPILOGUE | {"zero_point", "weight_zero", "product"},
     ),
 )

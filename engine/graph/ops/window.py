@@ -70,7 +70,9 @@ def _convolve(attrs: Attrs, x: Array, w: Array) -> Array:
     out = window_sizes(x.shape[2:], kernel, attrs)
     batch, lanes = x.shape[0], int(np.prod(out))
     per_in, per_out = w.shape[1], w.shape[0] // group
-    weights = np.moveaxis(w.reshape(group, per_out, per_in, *kernel), (0, 1, 2), (-3, -2, -1))
+    # Each tap's matrix contiguous, or BLAS would not take it.
+    by_tap = np.moveaxis(w.reshape(group, per_out, per_in, *kernel), (0, 1, 2), (-3, -2, -1))
+    weights = np.ascontiguousarray(by_tap)
     y = np.zeros((batch, group, per_out, lanes), x.dtype)
     for tap, view in _taps(_padded(x, out, kernel, attrs, np.zeros((), x.dtype)), out, kernel, attrs):
         seen = view.reshape(batch, group, per_in, lanes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.graph import Value, node
+from engine.graph import Value, constant, node
 from engine.graph.pattern import first_input, is_op, operands, scalar, with_scalar
 from engine.passes.quantisation import Quantisation, rounding
 
@@ -125,6 +125,7 @@ def split_heads(operand: Operand, layout: tuple[int, ...]) -> Split | None:
 
 
 def _rescaled(step: Value, source: Value) -> Value:
-    number = next(value for value in step.node.inputs[::-1] if value is not None and value.array is not None)
-    array = number.array
-    return source if array is None else node(step.op, source, number, name=step.node.name)[0]
+    """The product or quotient `step` is, of `source`; the number as a scalar, which adds no axes to it."""
+    arrays = [value.array for value in step.node.inputs if value is not None]
+    number = next(array for array in arrays if array is not None)
+    return node(step.op, source, constant(number.reshape(())), name=step.node.name)[0]

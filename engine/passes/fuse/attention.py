@@ -13,7 +13,7 @@ The scaling may stand on the scores, on q, on q and k, before or behind the mask
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from engine.passes.quantisation import Quantisation, centre, rounding
 
 # Adding so low a number to a finite score gives the number itself.
 LOWEST = -1e30
+# How many masks and scalings may stand between a product and its softmax; both operands of a sum are tried.
+DEPTH = 6
 
 
 @dataclass(frozen=True)
@@ -98,27 +100,23 @@ def _probability(value: Value) -> _Probability | None:
     return _Probability(value, False)
 
 
-def _scores(value: Value) -> _Scores | None:
+def _scores(value: Value, depth: int = DEPTH) -> _Scores | None:
     scaled = scaling(value)
     product = product_of(value)
     if product is not None:
         return _Scores(product, 1.0, (), (), None)
+    if depth == 0:
+        return None
     if scaled is not None:
-        inner = _scores(scaled[0])
+        inner = _scores(scaled[0], depth - 1)
         return None if inner is None else _times(inner, scaled[1], value)
     if is_op(value, "Add"):
         for scores, mask in either_way(value.node):
-            inner = _scores(scores)
+            inner = _scores(scores, depth - 1)
             if inner is not None and scores.type == value.type:
-                return _Scores(
-                    inner.product,
-                    inner.multiplier,
-                    (*inner.masks, mask),
-                    (*inner.leaves, mask),
-                    inner.rounded,
-                )
+                return replace(inner, masks=(*inner.masks, mask), leaves=(*inner.leaves, mask))
     if is_op(value, "Where"):
-        return _replaced(value)
+        return _replaced(value, depth - 1)
     found = rounding(value)
     product = None if found is None else product_of(found[0])
     return None if found is None or product is None else _Scores(product, 1.0, (), (), found[1])
@@ -128,19 +126,18 @@ def _times(scores: _Scores, factor: float, value: Value) -> _Scores:
     """Scores scaled after masks were added: the masks are scaled too."""
     number = constant(np.asarray(factor, np.float32))
     masks = tuple(node("Mul", mask, number, name=value.node.name)[0] for mask in scores.masks)
-    return _Scores(scores.product, scores.multiplier * factor, masks, scores.leaves, scores.rounded)
+    return replace(scores, multiplier=scores.multiplier * factor, masks=masks)
 
 
-def _replaced(value: Value) -> _Scores | None:
+def _replaced(value: Value, depth: int) -> _Scores | None:
     """Scores replaced by a very low number where a condition holds: the number is added instead."""
     condition, low, scores = value.node.inputs
     number = scalar(low)
-    inner = None if scores is None or number is None or number > LOWEST else _scores(scores)
+    inner = None if scores is None or number is None or number > LOWEST else _scores(scores, depth)
     if inner is None or condition is None or scores is None or scores.type != value.type:
         return None
     mask = node("Where", condition, low, constant(np.zeros((), np.float32)), name=value.node.name)[0]
-    leaves = (*inner.leaves, condition)
-    return _Scores(inner.product, inner.multiplier, (*inner.masks, mask), leaves, inner.rounded)
+    return replace(inner, masks=(*inner.masks, mask), leaves=(*inner.leaves, condition))
 
 
 def _attention(

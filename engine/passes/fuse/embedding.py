@@ -30,7 +30,12 @@ def add_to_embedding(add: Node, uses: Uses) -> Value | None:
     The residual must have the sum's shape: of two look-ups the one that is broadcast takes the other in.
     """
     for rows, addend in either_way(add):
-        if not is_op(rows, "embedding") or uses[rows] != 1 or len(rows.node.inputs) > 2 or rows.type.shape is None:
+        if (
+            not is_op(rows, "embedding")
+            or uses[rows] != 1
+            or len(rows.node.inputs) > 2
+            or rows.type.shape is None
+        ):
             continue
         if addend.type == add.types[0] and addend.array is None and addend != rows:
             return node("embedding", *rows.node.inputs, addend, name=rows.node.name, **rows.node.attrs)[0]

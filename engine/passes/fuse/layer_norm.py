@@ -106,15 +106,14 @@ def normalised_product(mul: Node, uses: Uses) -> Value | None:
 
 def _normalised(root: Node, deviation: Value, spread: tuple[Value, float] | None, uses: Uses) -> Value | None:
     x = _deviation(deviation)
-    if (
-        x is None
-        or spread is None
-        or spread[0] != x
-        or x.dtype != np.float32
-        or not is_private(root, {x}, uses)
-    ):
+    if x is None or spread is None or spread[0] != x or not _is_whole(root, x, uses):
         return None
     return _layer_norm(x, _ones(x.shape[-1], root.name), None, spread[1], root.name)
+
+
+def _is_whole(root: Node, x: Value, uses: Uses) -> bool:
+    """Whether `root` is an f32 function of x alone, of x's shape, whose inside nobody else reads."""
+    return x.dtype == np.float32 and x.type == root.types[0] and is_private(root, {x}, uses)
 
 
 @rule("Add")
@@ -142,13 +141,7 @@ def _rearranged(add: Node, x: Value, factor: Value, shift: tuple[Value, Value], 
     for inverse, gain in either_way(factor.node):
         spread, row = _inverse_spread(inverse), row_constant(gain, x.shape[-1])
         offset = row_constant(bias, x.shape[-1])
-        if (
-            spread is None
-            or spread[0] != x
-            or row is None
-            or offset is None
-            or not is_private(add, {x}, uses)
-        ):
+        if spread is None or spread[0] != x or row is None or offset is None or not _is_whole(add, x, uses):
             continue
         return _layer_norm(x, constant(row, add.name), constant(offset, add.name), spread[1], add.name)
     return None

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.graph import Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import first_input, is_op, operands, row_constant
+from engine.passes.fuse.epilogue import RESIDUAL
 from engine.passes.weights import Matrix, float_matrix
 
 
@@ -78,15 +79,12 @@ def linear_in_place(reshape: Node, uses: Uses) -> Value | None:
     if not is_op(product, "linear", "quantized_linear") or uses[product] != 1:
         return None
     joined = first_input(product)
-    residual = product.node.inputs[-1] if len(product.node.inputs) == _MOST_INPUTS[product.op] else None
-    if not is_op(joined, "Reshape") or residual is not None:
+    if not is_op(joined, "Reshape") or len(product.node.inputs) > RESIDUAL[product.op]:
         return None
     x = first_input(joined)
     if reshape.types[0].shape != (*x.shape[:-1], product.shape[-1]) or x.shape[-1:] != joined.shape[-1:]:
         return None
     return node(product.op, x, *product.node.inputs[1:], name=product.node.name, **product.node.attrs)[0]
 
-
-_MOST_INPUTS = {"linear": 4, "quantized_linear": 6}
 
 RULES = (product_with_weights, product_of_weights, gemm_with_weights, linear_in_place)

@@ -114,7 +114,9 @@ def _rescaled(mul: Node, sums: Value, scale: Value, uses: Uses) -> Value | None:
     if not is_op(product, "MatMulInteger") or uses[product] != 1 or uses[sums] != 1:
         return None
     weights, source = _integer_operands(product.node)
-    if weights is None or source is None:
+    if weights is None or source is None or product.type.shape is None:
+        return None
+    if product.shape != mul.types[0].shape:
         return None
     outputs = weights.outputs
     row = row_constant(scale, outputs)

@@ -185,6 +185,18 @@ def test_dropout_and_casts_that_change_nothing_vanish() -> None:
     assert graph.census(bound) == {"Neg": 1}
 
 
+def test_outputs_that_are_left_out_keep_their_places() -> None:
+    b = ModelBuilder(opset=17)
+    x = b.input("x", np.float32, (2, 3))
+    rows, _, inverse = b.ops("LayerNormalization", x, b.weight(np.ones(3, np.float32)), count=3)
+    b.nodes[-1].output[1] = ""
+    b.output(inverse, rows)
+    bound = frontend.bind(frontend.open_model(b.model()), {})
+    feeds = {"x": np.random.default_rng(1).standard_normal((2, 3)).astype(np.float32)}
+    for ours, theirs in zip(graph.evaluate(bound, feeds), run_peer(b.model(), feeds), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def quantised_weights() -> ModelBuilder:
     b = ModelBuilder()
     pair = b.number(0.5), b.number(0, np.int8)

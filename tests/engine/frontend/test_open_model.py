@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from reference.onnx_builder import ModelBuilder
 
 from engine import frontend, graph
-from engine.errors import ModelError, ModelNotFoundError, UnsupportedOpError
+from engine.errors import ModelError, ModelNotFoundError, SparselaneError, UnsupportedOpError
 
 
 def small() -> ModelBuilder:
@@ -73,15 +74,8 @@ def test_truncated_or_damaged_bytes_never_do_worse_than_a_typed_error(data: st.D
     else:
         for _ in range(data.draw(st.integers(1, 4))):
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        model = frontend.open_model(bytes(content))
-        frontend.bind(model, {"x": (2, 4)})
-    except (ModelError, UnsupportedOpError) as error:
-        assert str(error)
-    except Exception as error:
-        from engine.errors import SparselaneError
-
-        assert isinstance(error, SparselaneError), f"{type(error)}: {error}"
+    with contextlib.suppress(SparselaneError):
+        frontend.bind(frontend.open_model(bytes(content)), {"x": (2, 4)})
 
 
 def test_model_that_the_checker_refuses(tmp_path: Path) -> None:
@@ -110,8 +104,11 @@ def test_unknown_operator_is_named_with_its_domain(op: str, domain: str, opset: 
     x = b.input("x", np.float32, (2, 3))
     b.output(b.op(op, x, domain=domain))
     with pytest.raises(UnsupportedOpError, match=op) as caught:
-        frontend.bind(frontend.open_model(b.model()), {})
-    assert (domain or "ai.onnx") in str(caught.value) or "No Op registered" in str(caught.value)
+        frontend.open_model(b.model())
+    message = str(caught.value)
+    assert f'"{domain or "ai.onnx"}"' in message
+    assert f"opset {opset}" in message
+    assert b.nodes[0].name in message
 
 
 def test_old_opsets_are_refused() -> None:
@@ -231,3 +228,11 @@ def test_outputs_without_declared_types_are_fine() -> None:
     proto = small().model()
     proto.graph.output[0].ClearField("type")
     assert frontend.open_model(proto).output_names == ("MatMul_0_0",)
+
+
+def test_dimensions_of_zero_or_less_are_open() -> None:
+    b = ModelBuilder()
+    b.output(b.op("Neg", b.input("x", np.float32, (0, -1, 3))))
+    model = frontend.open_model(b.model())
+    assert model.inputs[0].dims == (None, None, 3)
+    assert frontend.bind(model, {"x": (2, 5, 3)}).outputs[0].shape == (2, 5, 3)

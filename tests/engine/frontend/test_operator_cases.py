@@ -216,6 +216,7 @@ def test_infinities_and_nan_are_treated_alike(kind: str) -> None:
 def test_every_operator_of_onnx_with_a_meaning_has_a_case() -> None:
     """The list grows with the table: a new row without a case is found here."""
     tested = {case.kind for case in CASES} | {
-        "ConstantOfShape", "GreaterOrEqual", "QLinearConv", "QLinearMatMul", "Range", "ReduceLogSum", "Shape", "Size", "Swish",
+        "ConstantOfShape", "GreaterOrEqual", "QLinearConv", "QLinearMatMul", "Range", "ReduceLogSum", "Shape", "Size",
+        "Swish",
     }  # fmt: skip
     assert {name for name in graph.OPS if name[0].isupper()} - tested == set()

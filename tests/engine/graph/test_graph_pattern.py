@@ -99,12 +99,3 @@ def test_constants_are_compared_by_value() -> None:
 def test_operand_that_a_constant_would_widen_is_no_match() -> None:
     assert pattern.with_scalar(op("Mul", number(2), X).node) == (X, 2.0)
     assert pattern.with_scalar(op("Mul", X, graph.constant(np.ones((1, 1, 1), np.float32))).node) is None
-
-
-def test_walking_up_stops_where_others_read() -> None:
-    inner = op("Neg", X)
-    outer = op("Neg", inner)
-    uses = graph.Graph((X,), (op("Sin", outer),), ("y",)).uses()
-    assert pattern.peel(outer, uses, "Neg") == X
-    more = graph.Graph((X,), (op("Sin", outer), inner), ("y", "i")).uses()
-    assert pattern.peel(outer, more, "Neg") == inner

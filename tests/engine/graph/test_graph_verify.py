@@ -37,6 +37,8 @@ ILLEGAL = [
     (Node("linear", (X, W, W), (ROW,), LINEAR), "input 2 must be"),
     (Node("linear", (X, W, None, X), (ROW,), LINEAR), "residual must be"),
     (Node("linear", (X, graph.node("Neg", W)[0]), (ROW,), LINEAR), "must be constant"),
+    (Node("linear", (X, W), (ROW,), {"weight_axes": "km", "activation": "none"}), "attributes should be"),
+    (Node("linear", (X, W), (ROW,), {**LINEAR, "colour": 1}), "attributes should be"),
     (Node("Neg", (Value(X.node, 1),), (X.type,)), "does not exist"),
 ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from engine.graph.ops import OPS
 TIES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 1e30, -1e30, np.inf, -np.inf, np.nan], np.float32)
 
 
-def run(op: str, *arrays: np.ndarray | None, **attrs: object) -> np.ndarray:
+def run(op: str, *arrays: Any, **attrs: Any) -> np.ndarray:
     return OPS[op].evaluate(attrs, *arrays)[0]
 
 
@@ -88,9 +90,12 @@ def test_padding_of_an_integer_convolution_counts_as_zero() -> None:
     np.testing.assert_array_equal(run("ConvInteger", x, w, np.uint8(77), np.uint8(128), **attrs), expected)
     bias = np.arange(4, dtype=np.int32) * 100
     scales = np.array([0.5, 0.25, 1, 2], np.float32)
-    whole = run(
-        "QLinearConv", x, np.float32(0.5), np.uint8(77), w, scales, np.uint8(128), np.float32(64), np.uint8(31), bias, **attrs
-    )  # fmt: skip
+    sides = (
+        (x, np.float32(0.5), np.uint8(77)),
+        (w, scales, np.uint8(128)),
+        (np.float32(64), np.uint8(31), bias),
+    )
+    whole = run("QLinearConv", *sides[0], *sides[1], *sides[2], **attrs)
     multiplier = (np.float32(0.5) * scales / np.float32(64)).reshape(1, -1, 1, 1)
     np.testing.assert_array_equal(
         whole, oracle.requantize(expected + bias.reshape(1, -1, 1, 1), multiplier, 31)
@@ -125,7 +130,13 @@ def test_dynamic_range_includes_zero(x: list[float], zero: int) -> None:
     assert np.abs(oracle.dequantize(y, scale, int(found)) - array).max() <= 0.5 * float(scale) + 1e-6
 
 
-ATTRS = {"weight_axes": "km", "activation": "none", "store": None, "zero_point": 3, "weight_zero": 128}
+ATTRS: dict[str, Any] = {
+    "weight_axes": "km",
+    "activation": "none",
+    "store": None,
+    "zero_point": 3,
+    "weight_zero": 128,
+}
 
 
 @pytest.mark.parametrize("product", [None, (np.float32(0.5), 120)])
@@ -133,7 +144,7 @@ ATTRS = {"weight_axes": "km", "activation": "none", "store": None, "zero_point":
 def test_quantised_linear_is_its_formula(product: tuple[np.float32, int] | None, axes: str) -> None:
     rng = np.random.default_rng(8)
     x, w = rng.integers(0, 9, (2, 5)).astype(np.uint8), rng.integers(0, 256, (5, 4)).astype(np.uint8)
-    scale, whole = np.float32([0.5]), np.arange(4, dtype=np.int32)
+    scale, whole = np.array([0.5], np.float32), np.arange(4, dtype=np.int32)
     bias, residual = rng.standard_normal(4).astype(np.float32), rng.standard_normal((2, 4)).astype(np.float32)
     attrs = {
         **ATTRS,
@@ -153,7 +164,7 @@ def test_quantised_linear_is_its_formula(product: tuple[np.float32, int] | None,
     kind = graph.node(
         "quantized_linear",
         graph.graph_input("x", x.dtype, x.shape),
-        *(graph.constant(array) for array in (weights, scale, whole, bias)),
+        *(graph.constant(np.asarray(array)) for array in (weights, scale, whole, bias)),
         graph.graph_input("r", residual.dtype, residual.shape),
         **attrs,
     ).types[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.jit import Kernel
-from engine.kernels.layout import Lanes, panel_rows, quad_rows
+from engine.kernels.bf16_planes.rows import TILE_K
+from engine.kernels.bf16_planes.split import bf16_parts
+from engine.kernels.layout import Lanes, panel_rows, quad_margin, quad_rows
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE
 from engine.kernels.row import PackedWeights, ProductRow, aligned
@@ -56,11 +60,15 @@ def panel_of(x: Array, lanes: Lanes) -> Array:
 
 
 def quads_of(x: Array, lanes: Lanes) -> Array:
-    """uint8 x[k, n] as quads."""
+    """uint8 x[k, n] as quads; what may be read beyond them is full of ones."""
     k, n = x.shape
     full = np.zeros((4 * quad_rows(k), lanes.panels * lanes.width), np.uint8)
     full[:k, :n] = x
-    out = aligned((lanes.panels, quad_rows(k), lanes.width, 4), np.uint8)
+    shape = (lanes.panels, quad_rows(k), lanes.width, 4)
+    size = math.prod(shape)
+    raw = aligned(size + quad_margin(lanes.row_bytes), np.uint8)
+    raw[size:] = 255
+    out: Array = raw[:size].reshape(shape)
     out[:] = full.reshape(-1, 4, lanes.panels, lanes.width).transpose(2, 0, 3, 1)
     return out
 
@@ -78,7 +86,26 @@ def bytes_of(x: Array, lanes: Lanes) -> Array:
     return out
 
 
-FORMS = {"panel": panel_of, "quads": quads_of, "bytes": bytes_of}
+def planes_of(x: Array, lanes: Lanes, planes: int) -> Array:
+    """float32 x[k, n] as planes of bfloat16, by panels."""
+    k, n = x.shape
+    tiles, vectors = -(-k // TILE_K), lanes.width // 16
+    full = np.zeros((tiles * TILE_K, lanes.vectors * 16), np.float32)
+    full[:k, :n] = x
+    out = aligned((lanes.panels, vectors, tiles, planes, 16, 16, 2), np.uint16)
+    for i, part in enumerate(bf16_parts(full, planes)):
+        parts = part.reshape(tiles, 16, 2, lanes.panels, vectors, 16)
+        out[:, :, :, i] = parts.transpose(3, 4, 0, 1, 5, 2)
+    return out
+
+
+FORMS = {
+    "panel": panel_of,
+    "quads": quads_of,
+    "bytes": bytes_of,
+    "planes1": functools.partial(planes_of, planes=1),
+    "planes3": functools.partial(planes_of, planes=3),
+}
 
 
 def form_of(row: ProductRow, x: Array, lanes: Lanes) -> Array:
@@ -105,6 +132,7 @@ def run_product(
     lanes: Lanes,
     tiles: list[tuple[int, int]] | None = None,
     start: Array | None = None,
+    panel_block: int = 2,
     **epilogue: Any,
 ) -> tuple[Array, bool]:
     """(y as the epilogue stores it, whether all canaries live). `tiles` cuts the work; default: all at once."""
@@ -127,7 +155,7 @@ def run_product(
         "start": 0 if start is None else start.ctypes.data,
         "strips": packed.strips,
         "panels": lanes.panels,
-        "panel_block": 2,
+        "panel_block": panel_block,
         "epilogue": record.ctypes.data,
     }
     for name, value in fields.items():

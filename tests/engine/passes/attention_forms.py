@@ -17,7 +17,8 @@ class Attention:
 
     scaling  div, mul: on the scores; late: behind the mask; query: on q; both: on q and k; flat: on q unsplit
     keys     direct: one transpose; twice: two; batched: by way of [b*h, s, d]
-    mask     none, additive [b,1,1,s], int (1 - m) * low, where (replaces scores), boolean (added Where)
+    mask     none, additive [b,1,1,s], int (1 - m) * low, where (replaces scores), boolean (added Where);
+             expanded: to [b,1,s,s] first; indexed, gathered: by flat index or GatherND; causal: that and i >= j
     """
 
     batch: int = 2
@@ -119,6 +120,8 @@ def _masked(b: ModelBuilder, scores: str, form: Attention) -> str:
     if form.mask == "additive":
         return b.op("Add", b.input("mask", np.float32, (form.batch, 1, 1, form.length)), scores)
     mask = b.input("mask", np.int64, (form.batch, form.length))
+    if form.mask in ("expanded", "indexed", "gathered", "causal"):
+        return b.op("Add", scores, _roundabout(b, mask, form))
     wide = b.op("Unsqueeze", b.op("Unsqueeze", mask, b.ints(1)), b.ints(2))
     if form.mask == "int":
         kept = b.op("Sub", b.number(1), b.op("Cast", wide, to=1))
@@ -129,6 +132,33 @@ def _masked(b: ModelBuilder, scores: str, form: Attention) -> str:
         shape = b.ints(form.batch, form.heads, form.length, form.length)
         return b.op("Where", b.op("Expand", absent, shape), low, scores)
     return b.op("Add", scores, b.op("Where", absent, low, b.number(0)))
+
+
+def _roundabout(b: ModelBuilder, mask: str, form: Attention) -> str:
+    square = b.ints(form.batch, 1, form.length, form.length)
+    if form.mask == "expanded":
+        wide = b.op("Expand", b.op("Unsqueeze", mask, b.ints(1, 2)), square)
+        absent = b.op("Sub", b.number(1), b.op("Cast", wide, to=1))
+        return b.op("Where", b.op("Cast", absent, to=9), b.number(LOWEST), absent)
+    rows, places = (_range(b, mask, axis) for axis in (0, 1))
+    rows, keys = b.op("Unsqueeze", rows, b.ints(1, 2, 3)), b.op("Unsqueeze", places, b.ints(0, 1, 2))
+    kept = b.op("Cast", mask, to=9)
+    if form.mask == "gathered":
+        shape = b.ints(form.batch, 1, 1, form.length)
+        pair = [b.op("Unsqueeze", b.op("Expand", x, shape), b.ints(4)) for x in (rows, keys)]
+        seen = b.op("GatherND", kept, b.op("Concat", *pair, axis=-1))
+    else:
+        flat = b.op("Add", b.op("Mul", rows, b.number(form.length, np.int64)), keys)
+        seen = b.op("Gather", b.op("Reshape", kept, b.ints(-1)), flat, axis=0)
+    last = b.number(form.length, np.int64)
+    limit = b.op("Unsqueeze", places, b.ints(0, 1, 3)) if form.mask == "causal" else last
+    seen = b.op("And", b.op("Expand", seen, square), b.op("LessOrEqual", keys, limit))
+    return b.op("Where", seen, b.number(0), b.number(LOWEST))
+
+
+def _range(b: ModelBuilder, x: str, axis: int) -> str:
+    size = b.op("Gather", b.op("Shape", x), b.number(axis, np.int64), axis=0)
+    return b.op("Range", b.number(0, np.int64), size, b.number(1, np.int64))
 
 
 def _product(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def describe(form: Attention) -> str:
     return " ".join(named) or "plain"
 
 
-def fused(form: Attention, **bounds: float) -> graph.Graph:
+def fused(form: Attention, **bounds: Any) -> graph.Graph:
     b = ModelBuilder()
     b.output(write(b, form)["y"])
     return check(b, form.feeds(), **bounds)
@@ -107,6 +108,35 @@ def test_finite_number_in_place_of_scores_stays() -> None:
     b.output(b.op("Reshape", y, b.ints(2, 5, form.width)))
     feeds = {name: array for name, array in form.feeds().items() if name != "mask"}
     assert graph.census(check(b, feeds))["attention"] == 0
+
+
+@pytest.mark.parametrize(("batch", "length"), [(2, 5), (1, 1), (3, 1), (1, 4)])
+@pytest.mark.parametrize("mask", ["expanded", "indexed", "gathered"])
+def test_padding_mask_in_disguise_is_written_plainly(mask: str, batch: int, length: int) -> None:
+    form = Attention(mask=mask, batch=batch, length=length)
+    after = fused(form)
+    assert set(graph.census(after)) <= {"attention", "Cast", "Equal", "Reshape", "Where", "Sub"}, graph.show(
+        after
+    )
+    node = node_of(after, "attention")
+    assert node.inputs[3] is not None
+    assert node.inputs[3].shape == (batch, 1, 1, length)
+
+
+@pytest.mark.parametrize("numbers", [[0, 0, 0, 0, 0], [1, 0, 2, -1, 0]])
+@pytest.mark.parametrize("mask", ["expanded", "indexed"])
+def test_padding_mask_means_the_same_for_every_number(mask: str, numbers: list[int]) -> None:
+    form = Attention(mask=mask)
+    b = ModelBuilder()
+    b.output(write(b, form)["y"])
+    check(b, {**form.feeds(), "mask": np.array([numbers, numbers[::-1]], np.int64)})
+
+
+def test_causal_mask_is_no_padding_mask() -> None:
+    after = fused(Attention(mask="causal"))
+    node = node_of(after, "attention")
+    assert node.inputs[3] is not None
+    assert node.inputs[3].shape == (2, 1, 5, 5)
 
 
 QUANTISED = [

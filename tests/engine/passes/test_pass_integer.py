@@ -43,9 +43,8 @@ class Dense:
         )
 
     def w_scale(self) -> np.ndarray:
-        return (
-            np.float32(2.0) ** -np.arange(self.m).astype(np.float32) if self.per_channel else np.float32(0.25)
-        )
+        powers = np.arange(self.m) if self.per_channel else np.asarray(2)
+        return np.asarray(0.5 ** powers.astype(np.float64), np.float32)
 
 
 LAYERS = [
@@ -66,7 +65,7 @@ def quantised(b: ModelBuilder, x: str, layer: Dense) -> tuple[str, str, str]:
 
 
 def dequantised_weight(b: ModelBuilder, layer: Dense, *, transposed: bool = False) -> str:
-    zeros = np.full(layer.w_scale().shape, layer.w_zero, layer.w_dtype)
+    zeros: np.ndarray = np.full(layer.w_scale().shape, layer.w_zero, layer.w_dtype)
     w = layer.w().T.copy() if transposed else layer.w()
     axis = {"axis": 0 if transposed else 1} if layer.per_channel else {}
     return b.op("DequantizeLinear", b.weight(w), b.weight(layer.w_scale()), b.weight(zeros), **axis)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from pathlib import Path
+
 import numpy as np
+import pytest
 from form_check import check, random
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,10 +70,51 @@ def test_equal_nodes_are_one() -> None:
     check(b, X, {"Sin": 1, "Add": 2, "Sum": 1}, exact=True)
 
 
+def test_values_of_unknown_shape_pass_through_every_rule() -> None:
+    b, x = fed()
+    found = b.op("Cast", b.op("Transpose", b.op("NonZero", x), perm=[1, 0]), to=1)
+    y = b.op("Add", b.op("MatMul", found, b.weight(random(3, 5))), b.weight(random(5)))
+    z = b.op("Relu", b.op("Add", y, b.op("Mul", y, b.number(0.5))))
+    pair = b.number(0.25), b.number(9, np.uint8)
+    rounded = b.op("DequantizeLinear", b.op("QuantizeLinear", z, *pair), *pair)
+    b.output(
+        b.op("MatMul", rounded, b.op("DequantizeLinear", b.weight(np.ones((5, 2), np.int8)), b.number(0.5)))
+    )
+    check(b, X, peer=False, atol=2.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_precisions_are_left_as_they_are(dtype: type) -> None:
+    b = ModelBuilder(opset=17)
+    x = b.input("x", dtype, (2, 3, 4))
+    rows = b.op("LayerNormalization", x, b.weight(random(4).astype(dtype)))
+    y = b.op(
+        "Add", b.op("MatMul", rows, b.weight(random(4, 4).astype(dtype))), b.weight(random(4).astype(dtype))
+    )
+    gate = b.op("Add", b.op("Erf", b.op("Div", y, b.number(2**0.5, dtype))), b.number(1, dtype))
+    b.output(b.op("Mul", b.op("Mul", y, gate), b.number(0.5, dtype)))
+    after = check(b, {"x": random(2, 3, 4).astype(dtype)}, exact=True, peer=False)
+    assert not {"linear", "layer_norm", "gelu"} & set(graph.census(after))
+
+
 def test_model_whose_output_is_its_input_passes() -> None:
     b, x = fed()
     b.output(b.op("Identity", x), b.op("Constant", value_float=2.0))
     check(b, X, {}, exact=True)
+
+
+RULE_MODULES = sorted(
+    f"{family.name}.{module.name}"
+    for family in pkgutil.iter_modules(passes.__path__)
+    if family.ispkg
+    for module in pkgutil.iter_modules([str(Path(passes.__file__).parent / family.name)])
+    if not module.name.startswith("_")
+)
+
+
+@pytest.mark.parametrize("name", [*RULE_MODULES, "mask", "share"])
+def test_every_rule_file_has_a_drawing(name: str) -> None:
+    assert "=>" in (importlib.import_module(f"engine.passes.{name}").__doc__ or "")
 
 
 def test_every_pass_says_why_it_stands_where_it_does() -> None:
