@@ -14,7 +14,9 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.layout import Lanes, quad_rows
+from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES, vector_bytes
+from engine.kernels.cost import Rates
+from engine.kernels.layout import VECTOR_LANES, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
 from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
 from engine.kernels.row import aligned
@@ -29,10 +31,16 @@ F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What lowering must know of the team: members, and bytes of a core's L2."""
+    """What lowering must know: members of the team, bytes of a core's L2, and what the user asked for.
+
+    precision   "f32", or "bf16": products of float32 may round their operands to bfloat16
+    family      of product kernels, taken wherever it fits; None leaves the choice to the cost model
+    """
 
     members: int
     l2_bytes: int
+    precision: str = "f32"
+    family: str | None = None
 
 
 @dataclass(slots=True)
@@ -42,11 +50,13 @@ class Builder:
     machine: Machine
     weights: WeightStore
     forced_family: str | None = None
+    rates: Rates = field(default_factory=dict)
     steps: list[Step | HostStep] = field(default_factory=list)
     tensors: dict[Value, Tensor] = field(default_factory=dict)
     panels: dict[Value, Panel] = field(default_factory=dict)
     quads: dict[Value, Panel] = field(default_factory=dict)
     bytes: dict[Value, Panel] = field(default_factory=dict)
+    planes: dict[tuple[Value, int], Panel] = field(default_factory=dict)
     fault: Buffer = field(default_factory=lambda: Buffer(64, permanent=True))
 
     # -- constants
@@ -59,6 +69,12 @@ class Builder:
             return made
 
         return Location(Fixed(self.weights.packed(array, form, copy)))
+
+    def table(self, array: Array) -> Location:
+        """A constant that is read row by row: where it lies, if it is in C order, as tables are large."""
+        return Location(
+            Fixed(self.weights.packed(array, "table", lambda a: np.require(a, requirements=["C", "A"])))
+        )
 
     def padded(self, array: Array, size: int, dtype: type[np.generic]) -> Location:
         """A vector of constants, padded with zeros to `size`."""
@@ -105,8 +121,16 @@ class Builder:
             self.bytes[value] = self._spread(value, self.quad_panel(value))
         return self.bytes[value]
 
+    def plane_panel(self, value: Value, planes: int) -> Panel:
+        """The float32 value [..., k] as 1 or 3 planes of bfloat16."""
+        if (value, planes) not in self.planes:
+            self.planes[value, planes] = self._split(value, self.panel(value), planes)
+        return self.planes[value, planes]
+
     def form(self, value: Value, reads: str) -> Panel:
         """The value in the form that a product row reads."""
+        if reads.startswith("planes"):
+            return self.plane_panel(value, int(reads.removeprefix("planes")))
         forms = {"panel": self.panel, "quads": self.quad_panel, "bytes": self.byte_panel}
         return forms[reads](value)
 
@@ -133,10 +157,16 @@ class Builder:
         writes: Sequence[Buffer],
         tile_ns: float = 1000.0,
         scratch: int = 0,
+        together: int = 1,
     ) -> None:
-        """Append a compiled step; how many tiles are claimed at once follows from what one costs."""
+        """Append a compiled step; how many tiles are claimed at once follows from what one costs.
+
+        together    tiles that had better be claimed at once, where there are enough for all members
+        """
         share = max(1, tiles // (2 * self.machine.members))
         grain = max(1, min(share, round(CLAIM_NS / max(tile_ns, 1.0))))
+        whole = -(-grain // together) * together
+        grain = whole if whole <= share else grain
         self.steps.append(Step(layer, kernel, args, tiles, grain, scratch, tuple(reads), tuple(writes)))
 
     def _unpack(self, value: Value, panel: Panel, kernel: Kernel) -> Tensor:
@@ -169,6 +199,28 @@ class Builder:
             reads=quads.buffers,
             writes=y.buffers,
             tile_ns=12.0 * TILE_QUADS,
+        )
+        return y
+
+    def _split(self, value: Value, panel: Panel, planes: int) -> Panel:
+        lanes, kernel = panel.lanes, TO_PLANES[planes]
+        panel_bytes = vector_bytes(panel.k, planes) * (lanes.width // VECTOR_LANES)
+        y = Panel(Location(Buffer(panel_bytes * lanes.panels)), lanes, panel.k, panel_bytes)
+        fields: dict[str, Field | Record] = {
+            "x": panel.location,
+            "x_panel": panel.panel_bytes,
+            "y": y.location,
+            "k": panel.k,
+            "row_bytes": lanes.row_bytes,
+        }
+        self.emit(
+            Layer(value.node.name, "layout", kernel.name, 0),
+            kernel,
+            Record(PLANES, fields),
+            tiles=lanes.vectors,
+            reads=panel.buffers,
+            writes=y.buffers,
+            tile_ns=1.7 * planes * panel.k,
         )
         return y
 

@@ -12,7 +12,12 @@ _teams: dict[int, Team] = {}
 
 
 def team_of(count: int) -> Team:
-    """The team of the first `count` cores of this process."""
+    """The team of the first `count` cores of this process.
+
+    A team of one has no threads to share: each caller gets its own, and none waits for another.
+    """
+    if count == 1:
+        return Team(topology().cores[:1])
     with _lock:
         if count not in _teams:
             _teams[count] = Team(topology().cores[:count])

@@ -45,7 +45,7 @@ def _lower(node: Node, builder: Builder) -> Lowered:
         "id_bytes": ids.dtype.itemsize,
         "id_outer": strides[0],
         "id_inner": strides[1],
-        "table": builder.fixed(table),
+        "table": builder.table(table),
         "table_rows": table.shape[0],
         "k": table.shape[1],
         "zero_point": int(zero_point),
