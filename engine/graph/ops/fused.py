@@ -151,7 +151,8 @@ def _heads(x: Array, heads: int) -> Array:
     return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
 
 
-def _attention(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
+def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
+    """The meaning of `attention`."""
     queries, keys, values = (_heads(x, attrs["heads"]) for x in (q, k, v))
     scores = np.matmul(queries, keys.swapaxes(-1, -2))
     if attrs["scores"] is not None:
@@ -168,7 +169,8 @@ def _attention(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = 
     return (_stored(context.transpose(0, 2, 1, 3).reshape(q.shape[:2] + v.shape[2:]), attrs["store"]),)
 
 
-def _stored_dtype(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
+def stored_dtype(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
+    """The dtype that attribute `store` gives."""
     return (UINT8 if attrs["store"] is not None and attrs["store"][0] == "quantized" else FLOAT32,)
 
 
@@ -285,7 +287,7 @@ ATTENTION = frozenset(
 )
 
 ROWS = (
-    Op("attention", _attention, _stored_dtype, _attention_shape, (3, 4), attributes=ATTENTION),
+    Op("attention", attend, stored_dtype, _attention_shape, (3, 4), attributes=ATTENTION),
     Op("centre", _centre, fixed_dtype(FLOAT32), first_shape, elementwise=True, attributes=PAIR),
     Op(
         "embedding",
@@ -303,12 +305,12 @@ ROWS = (
         (2, 3),
         attributes=frozenset({"epsilon", "quantize", "rounded"}),
     ),
-    Op("linear", _linear, _stored_dtype, _linear_shapes, (2, 4), attributes=EPILOGUE),
+    Op("linear", _linear, stored_dtype, _linear_shapes, (2, 4), attributes=EPILOGUE),
     Op("quantize", _quantize, fixed_dtype(UINT8), first_shape, elementwise=True, attributes=PAIR),
     Op(
         "quantized_linear",
         _quantized_linear,
-        _stored_dtype,
+        stored_dtype,
         _quantized_linear_shapes,
         (3, 6),
         attributes=EPILOGUE | {"zero_point", "weight_zero", "product"},

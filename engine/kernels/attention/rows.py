@@ -57,6 +57,7 @@ ATTENTION = np.dtype(
         ("probability_step", np.float32),  # 0: probabilities stay as they are
         ("probability_zero", np.int64),
         ("zero_masked_rows", np.int64),
+        *((name, np.int64) for name in ("q_zero", "k_zero", "v_zero")),  # of operands that are bytes
         ("epilogue", np.int64),
     ],
     align=True,
@@ -77,7 +78,7 @@ def scratch_bytes(keys: int, depth: int) -> int:
 
 
 @inner
-def _lane_address(base: int, panel_bytes: int, row_bytes: int, lane: int) -> int:
+def lane_address(base: int, panel_bytes: int, row_bytes: int, lane: int) -> int:
     """Row 0 of this lane, which begins a group of sixteen."""
     width = row_bytes // 4
     panel = lane // width
@@ -95,7 +96,8 @@ def _add_mask_of_queries(a: Any, scores: int, mask: int, first_query: int) -> No
 
 
 @inner
-def _scale_and_mask(a: Any, scores: int, outer: int, head: int, first_query: int) -> None:
+def scale_and_mask(a: Any, scores: int, outer: int, head: int, first_query: int) -> None:
+    """Scores scaled (and rounded where the graph says so), the mask added."""
     multiplier, zero = splat_f32(a.multiplier), splat_i32(a.score_zero)
     mask = a.mask + outer * a.mask_outer + head * a.mask_head
     for key in range(a.keys):
@@ -113,7 +115,7 @@ def _scale_and_mask(a: Any, scores: int, outer: int, head: int, first_query: int
 
 
 @inner
-def _exponentials(a: Any, scores: int) -> Any:
+def exponentials(a: Any, scores: int) -> Any:
     """Replace scores by exp(score - greatest); returns one over their sum."""
     greatest = load_f32(scores)
     for key in range(1, a.keys):
@@ -151,7 +153,7 @@ def _score_keys(rows: int) -> Callable[..., None]:
         first_row = head * a.depth * a.kv_row_bytes
         for block in range(0, a.keys, 16):
             lane = outer * a.kv_pitch + block
-            keys = _lane_address(a.k, a.k_panel, a.kv_row_bytes, lane) + first_row
+            keys = lane_address(a.k, a.k_panel, a.kv_row_bytes, lane) + first_row
             for row in range(0, 16, rows):
                 w, x = keys + 4 * row, q
                 sums = zero()
@@ -178,7 +180,7 @@ def _mix_values(rows: int) -> Callable[..., None]:
             sums = zero()
             for block in range(0, a.keys, 16):
                 lane = outer * a.kv_pitch + block
-                values = _lane_address(a.v, a.v_panel, a.kv_row_bytes, lane) + first_row
+                values = lane_address(a.v, a.v_panel, a.kv_row_bytes, lane) + first_row
                 for key in range(least(16, a.keys - block)):
                     sums = step(sums, values + 4 * key, a.kv_row_bytes, scores + (block + key) * 64)
             save(sums, context + row * 64, 64)
@@ -187,7 +189,8 @@ def _mix_values(rows: int) -> Callable[..., None]:
 
 
 @inner
-def _fill_with_zeros(context: int, depth: int) -> None:
+def fill_with_zeros(context: int, depth: int) -> None:
+    """A context for lanes beyond the last sequence: finite, whatever the arena held."""
     for row in range(depth):
         store_f32(splat_f32(np.float32(0)), context + row * 64)
 
@@ -200,10 +203,10 @@ def attention_kernel(rows: int) -> Kernel:
     def head_of_queries(
         a: Any, lane: int, outer: int, head: int, block: int, scratch: int, context: int
     ) -> None:
-        q = _lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * a.depth * a.q_row_bytes
+        q = lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * a.depth * a.q_row_bytes
         score(a, q, outer, head, scratch)
-        _scale_and_mask(a, scratch, outer, head, 16 * block)
-        factor = _exponentials(a, scratch)
+        scale_and_mask(a, scratch, outer, head, 16 * block)
+        factor = exponentials(a, scratch)
         if a.probability_step != np.float32(0):
             _quantize_probabilities(a, scratch, factor)
             factor = splat_f32(np.float32(1))
@@ -226,9 +229,8 @@ def attention_kernel(rows: int) -> Kernel:
             if index < a.tiles:
                 head_of_queries(a, lane, group // blocks, head, group % blocks, scratch, context)
             else:
-                # Lanes beyond the last sequence: finite, whatever the arena held.
-                _fill_with_zeros(context, a.depth)
-            y = _lane_address(e.y, e.y_panel, e.row_bytes, lane)
+                fill_with_zeros(context, a.depth)
+            y = lane_address(e.y, e.y_panel, e.row_bytes, lane)
             store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
 
     return attend

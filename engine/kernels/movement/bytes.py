@@ -1,7 +1,9 @@
-"""u8 quads of 64-lane panels to rows of bytes in pair order, as the unstructured int8 kernels read them.
+"""u8 quads to rows of bytes.
 
-    quads    [panel][k / 4][lane 0..63][4 k's]
-    bytes    [panel][k][64]        byte 16 g + 2 w + b + 8 h of a row is lane 16 (2 h + b) + 4 g + w
+    quads          [panel][k / 4][lane][4 k's]
+    bytes          [panel][k][64]       pair order, as the unstructured int8 kernels read them, of 64-lane panels:
+                                        byte 16 g + 2 w + b + 8 h of a row is lane 16 (2 h + b) + 4 g + w
+    signed rows    [panel][k][lane]     s8, the value less 128, as attention reads its values
 
 A tile is some rows of quads of one panel.
 """
@@ -11,15 +13,18 @@ from __future__ import annotations
 import numpy as np
 
 from engine.jit import kernel, record
-from engine.kernels.simd.arithmetic import least
-from engine.kernels.simd.bytes import quads_to_rows
+from engine.kernels.simd.arithmetic import least, splat_i32
+from engine.kernels.simd.bytes import quads_to_rows, store_low_bytes
+from engine.kernels.simd.memory import load_i32
 
 BYTES = np.dtype(
-    [(name, np.int64) for name in ("x", "x_panel", "y", "y_panel", "quads", "tiles_of_panel")], align=True
+    [(name, np.int64) for name in ("x", "x_panel", "y", "y_panel", "quads", "tiles_of_panel", "row_bytes")],
+    align=True,
 )
 bytes_of = record(BYTES)
 TILE_QUADS = 32
 QUAD_BYTES, ROW_BYTES = 256, 64
+SIGNS = 0x80808080
 
 
 @kernel("quads_to_bytes_u8", f"{TILE_QUADS}x64")
@@ -32,3 +37,24 @@ def quads_to_bytes(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
         x, y = a.x + panel * a.x_panel, a.y + panel * a.y_panel
         for quad in range(first, least(first + TILE_QUADS, a.quads)):
             quads_to_rows(x + quad * QUAD_BYTES, y + 4 * quad * ROW_BYTES, ROW_BYTES)
+
+
+@kernel("quads_to_signed_rows", f"{TILE_QUADS}x16")
+def quads_to_signed_rows(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    """Rearrange TILE_QUADS rows of quads a tile, for panels of any width."""
+    a = bytes_of(args)
+    row_bytes = a.row_bytes // 4
+    for index in range(tile_begin, tile_end):
+        panel = index // a.tiles_of_panel
+        first = (index - panel * a.tiles_of_panel) * TILE_QUADS
+        for quad in range(first, least(first + TILE_QUADS, a.quads)):
+            x, y = (
+                a.x + panel * a.x_panel + quad * a.row_bytes,
+                a.y + panel * a.y_panel + 4 * quad * row_bytes,
+            )
+            for lane in range(0, row_bytes, 16):
+                value = load_i32(x + 4 * lane) ^ splat_i32(SIGNS)
+                store_low_bytes(value, y + lane)
+                store_low_bytes(value >> splat_i32(8), y + row_bytes + lane)
+                store_low_bytes(value >> splat_i32(16), y + 2 * row_bytes + lane)
+                store_low_bytes(value >> splat_i32(24), y + 3 * row_bytes + lane)

@@ -52,7 +52,14 @@ def _quads_to_rows(builder: ir.IRBuilder, source: Any, target: Any, row_bytes: A
         builder.store(row, builder.inttoptr(at, _I32.as_pointer()), align=4)
 
 
+def _store_low_bytes(builder: ir.IRBuilder, value: Any, address: Any) -> None:
+    kind = ir.VectorType(ir.IntType(8), 16)
+    builder.store(builder.trunc(value, kind), builder.inttoptr(address, kind.as_pointer()), align=1)
+
+
 interleave_words_low = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=False))
 interleave_words_high = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=True))
 # (source, target, row bytes): 64 lanes of one row of quads to four rows of 64 bytes, lanes in pair order.
 quads_to_rows = instruction("void", ("i64", "i64", "i64"), _quads_to_rows)
+# (vector, address): the low byte of each of sixteen lanes.
+store_low_bytes = instruction("void", (I32, "i64"), _store_low_bytes)

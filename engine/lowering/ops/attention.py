@@ -1,10 +1,12 @@
-"""attention: one step for all heads, sixteen queries a tile."""
+"""attention and quantized_attention: one step for all heads, sixteen queries a tile."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from engine.graph.ir import Node, Value
+from engine.kernels.attention.quantized import KERNELS as BYTE_KERNELS
+from engine.kernels.attention.quantized import quantized_scratch
 from engine.kernels.attention.rows import ATTENTION, KERNELS, scratch_bytes, tile_rows
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
@@ -35,30 +37,38 @@ def _panel_fields(name: str, panel: Panel) -> dict[str, Field]:
     return {name: panel.location, f"{name}_panel": panel.panel_bytes}
 
 
-def _lower(node: Node, builder: Builder) -> Lowered:
-    q_value, k_value, v_value, mask = *(required(node, i) for i in range(3)), optional(node, 3)
-    heads, store = node.attrs["heads"], node.attrs.get("store")
-    if len(q_value.shape) != 3:
+def _reason(node: Node) -> str | None:
+    """Why there is no kernel, if there is none."""
+    q, k, v = (required(node, i) for i in range(3))
+    mask, store = optional(node, 3), node.attrs.get("store")
+    if len(q.shape) != 3:
         return "it is not [batch, sequence, features]"
-    features = q_value.shape[2]
-    keys, depth = k_value.shape[1], features // heads
-    if v_value.shape[2] != features or k_value.shape[2] != features:
+    if v.shape[2] != q.shape[2] or k.shape[2] != q.shape[2]:
         return "its values have another width than its queries"
-    if store is not None and store[0] == "quantized" and depth % 4:
+    if store is not None and store[0] == "quantized" and q.shape[2] // node.attrs["heads"] % 4:
         return "a head's features are no whole number of quads"
     if mask is not None and (len(mask.shape) > 4 or mask.dtype != np.float32):
         return "its mask is not float32 [batch, heads, queries, keys]"
-    q, k, v = (builder.panel(value) for value in (q_value, k_value, v_value))
-    mask_fields, mask_buffers = _mask_fields(mask, builder)
-    y = result_panel(node, store)
-    _emit(
-        node,
-        builder,
-        (q, k, v, y),
-        mask_fields,
-        (*q.buffers, *k.buffers, *v.buffers, *mask_buffers),
-        (depth, keys),
-    )
+    return None
+
+
+def _lower(node: Node, builder: Builder) -> Lowered:
+    reason = _reason(node)
+    if reason is not None:
+        return reason
+    q_value, k_value, v_value = (required(node, i) for i in range(3))
+    whole = node.op == "quantized_attention"
+    if whole:
+        q, k, v = builder.quad_panel(q_value), builder.quad_panel(k_value), builder.signed_rows(v_value)
+    else:
+        q, k, v = (builder.panel(value) for value in (q_value, k_value, v_value))
+    mask_fields, mask_buffers = _mask_fields(optional(node, 3), builder)
+    if whole:
+        mask_fields |= {name: int(node.attrs[name]) for name in ("q_zero", "k_zero", "v_zero")}
+    y = result_panel(node, node.attrs.get("store"))
+    sizes = (q_value.shape[2] // node.attrs["heads"], k_value.shape[1])
+    reads = (*q.buffers, *k.buffers, *v.buffers, *mask_buffers)
+    _emit(node, builder, (q, k, v, y), mask_fields, reads, sizes)
     keep(node, builder, y)
     return None
 
@@ -120,7 +130,8 @@ def _emit(
         **_rounding_fields(node),
         "epilogue": _epilogue(node, q, y),
     }
-    kernel = KERNELS[tile_rows(depth)]
+    whole = node.op == "quantized_attention"
+    kernel = (BYTE_KERNELS if whole else KERNELS)[tile_rows(depth)]
     builder.emit(
         Layer(node.name, node.op, kernel.name),
         kernel,
@@ -128,9 +139,9 @@ def _emit(
         tiles=lanes.vectors * heads,
         reads=reads,
         writes=y.buffers,
-        tile_ns=2 * keys * depth * _STEP_NS,
-        scratch=scratch_bytes(keys, depth),
+        tile_ns=2 * keys * depth * _STEP_NS / (4 if whole else 1),
+        scratch=(quantized_scratch if whole else scratch_bytes)(keys, depth),
     )
 
 
-LOWERINGS = (OpLowering("attention", _lower),)
+LOWERINGS = (OpLowering("attention", _lower), OpLowering("quantized_attention", _lower))

@@ -19,7 +19,7 @@ def store_rounded(step: Node, uses: Uses) -> Value | None:
     """Let the step that computes the numbers store them rounded."""
     x = first_input(step[0])
     if (
-        not is_op(x, "linear", "quantized_linear", "attention")
+        not is_op(x, "linear", "quantized_linear", "attention", "quantized_attention")
         or uses[x] != 1
         or x.node.attrs["store"] is not None
     ):

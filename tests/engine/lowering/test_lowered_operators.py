@@ -165,6 +165,43 @@ def test_attention_of_a_quantised_graph_sums_whole_numbers_exactly() -> None:
     assert np.mean(mine != theirs) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("b", "s", "heads", "depth"), [(1, 1, 1, 4), (2, 21, 2, 8), (3, 50, 3, 20), (1, 130, 2, 64)]
+)
+@pytest.mark.parametrize("zeros", [(128, 128, 128), (0, 255, 7), (117, 0, 255)])
+@pytest.mark.parametrize("scores", [None, (np.float32(0.25), 120)])
+def test_attention_of_bytes(
+    b: int, s: int, heads: int, depth: int, zeros: tuple[int, ...], scores: Any
+) -> None:
+    feeds = dict(fed(n, floats(b, s, heads * depth)) for n in "qkv")
+    stored = [
+        node("quantize", value, scale=np.float32(0.02), zero_point=zero)[0]
+        for value, zero in zip(feeds, zeros, strict=True)
+    ]
+    mask, array = fed("mask", np.where(SOURCE.random((b, 1, 1, s)) < 0.3, -10000, 0).astype(np.float32))
+    options: dict[str, Any] = {
+        "heads": heads,
+        "multiplier": np.float32(2e-4),
+        "score_multiplier": np.float32(1e-4),
+    }
+    options |= {"context_multiplier": np.float32(2.0**-7), "probability": (np.float32(1 / 255), 0)}
+    options |= dict(zip(("q_zero", "k_zero", "v_zero"), zeros, strict=True))
+    if scores is not None:
+        options["multiplier"] = np.float32(0.5)
+    y = node(
+        "quantized_attention", *stored, mask, zero_masked_rows=False, scores=scores, store=None, **options
+    )[0]
+    feeds[mask] = array
+    graph, plan = compiled([y], list(feeds))
+    assert any(layer.kernel.startswith("attention_u8") for layer in plan.layers)
+    mine = run_plan(plan, team_of(2), list(feeds.values()))[0]
+    theirs = evaluate(graph, {value.node.name: held for value, held in feeds.items()})[0]
+    # One probability a step off moves a context by at most 255 / 128; few are.
+    off = np.abs(mine - theirs)
+    assert off.max() <= 4
+    assert np.mean(off > 1e-5) < 0.02
+
+
 def test_attention_wholly_masked_rows() -> None:
     q, k, v = (fed(n, floats(1, 4, 8)) for n in "qkv")
     mask, array = fed("mask", np.full((1, 1, 4, 4), -np.inf, np.float32))

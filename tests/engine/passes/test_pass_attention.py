@@ -157,11 +157,14 @@ def test_quantised_attention_reads_centred_numbers(form: Attention) -> None:
 
 
 @pytest.mark.parametrize("style", ["qdq", "integer"])
-def test_products_before_store_centred_numbers(style: str) -> None:
-    form = Attention(quantised=style, projected=True)
+@pytest.mark.parametrize(("depth", "stored"), [(4, "quantized"), (5, "centred")])
+def test_products_before_store_rounded_numbers(style: str, depth: int, stored: str) -> None:
+    """Bytes where attention can read them, in whole quads of a head's features; else whole numbers."""
+    form = Attention(quantised=style, projected=True, depth=depth)
     after = fused(form, atol=5e-2)
     stores = [node.attrs["store"] for node in after.nodes() if node.op == "linear"]
-    assert [store[0] for store in stores] == ["centred"] * 3
+    assert [store[0] for store in stores] == [stored] * 3
+    assert graph.census(after)["quantized_attention" if stored == "quantized" else "attention"] == 1
     assert graph.census(after)["centre"] == 0
 
 

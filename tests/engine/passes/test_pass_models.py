@@ -16,7 +16,17 @@ from reference.onnx_builder import run_peer
 from engine import frontend, graph, passes
 
 LAYERS, WIDTH, INNER, HEADS = 2, 48, 96, 3
-NORMAL = {"attention", "embedding", "gelu", "layer_norm", "linear", "quantize", "quantized_linear", "centre"}
+NORMAL = {
+    "attention",
+    "quantized_attention",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "quantize",
+    "quantized_linear",
+    "centre",
+}
 BESIDE = {"Cast", "Gather", "Mul", "Reshape", "Slice", "Sub"}
 
 NAMES = [
@@ -60,7 +70,7 @@ def both(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> tuple[graph.Gr
 def assert_normal(after: graph.Graph, layers: int, linears: int) -> None:
     census = graph.census(after)
     assert set(census) <= NORMAL | BESIDE, graph.show(after)
-    assert census["attention"] == layers
+    assert census["attention"] + census["quantized_attention"] == layers
     assert census["layer_norm"] == 2 * layers + 1
     assert census["embedding"] == 3
     assert census["linear"] + census["quantized_linear"] == linears

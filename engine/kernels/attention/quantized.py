@@ -1,0 +1,194 @@
+"""Attention of bytes: exact int32 sums of products of quads, sixteen queries of one head at a time.
+
+    Q, K    u8 quads, as the projections store them        V    s8 rows [feature][key], values less 128
+
+    raw[key][query]      = sum_d k (q - 128)                         k broadcast, q - 128 a vector
+    scores               = raw + (128 - q_zero) sum_d k - k_zero sum_d (q - q_zero)
+    context[d][query]    = sum_key (v - 128) p + (128 - v_zero) sum_key p
+
+    scratch    queries s8 [depth / 4][16][4] | scores f32 [t to 16][16] | key sums int32 [t to 16]
+               | probabilities u8 [t / 4 to 4][16][4] | context f32 [depth][16]
+
+What lies between the products (scale, mask, softmax) is `attention.rows`'s own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.jit import Kernel, inner, kernel
+from engine.kernels.attention.rows import (
+    attention_of,
+    exponentials,
+    fill_with_zeros,
+    lane_address,
+    scale_and_mask,
+)
+from engine.kernels.products.epilogue import epilogue_of, quantized, store_rows
+from engine.kernels.simd.arithmetic import least, splat_f32, splat_i32, to_float
+from engine.kernels.simd.dot import dot_u8s8
+from engine.kernels.simd.memory import load_f32, load_i32, read_i32, store_f32, store_i32
+from engine.kernels.simd.tile import tile_operations
+
+ONES, SIGNS = 0x01010101, 0x80808080
+
+
+def quantized_scratch(keys: int, depth: int) -> int:
+    """Bytes for one tile."""
+    padded = -(-keys // 16) * 16
+    return 16 * depth + 64 * padded + 4 * padded + 16 * padded + 64 * depth
+
+
+@inner
+def _signed_queries(a: Any, q: int, queries: int) -> Any:
+    """Copy sixteen queries as q - 128; returns sum_d (q - q_zero) of each."""
+    ones = splat_i32(ONES)
+    total = splat_i32(a.depth * (128 - a.q_zero))
+    for quad in range(a.depth // 4):
+        signed = load_i32(q + quad * a.q_row_bytes) ^ splat_i32(SIGNS)
+        store_i32(signed, queries + 64 * quad)
+        total = dot_u8s8(total, ones, signed)
+    return total
+
+
+@inner
+def _key_sums(a: Any, outer: int, head: int, sums: int) -> None:
+    """sum_d k of every key, in int32."""
+    ones = splat_i32(ONES)
+    for block in range(0, a.keys, 16):
+        lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, outer * a.kv_pitch + block)
+        keys = lane + head * (a.depth // 4) * a.kv_row_bytes
+        total = splat_i32(0)
+        for quad in range(a.depth // 4):
+            total = dot_u8s8(total, load_i32(keys + quad * a.kv_row_bytes), ones)
+        store_i32(total, sums + 4 * block)
+
+
+@inner
+def _finish_scores(a: Any, scores: int, sums: int, query_sum: Any) -> None:
+    """Raw sums to whole numbers around the zero points, as float32."""
+    query_part = query_sum * splat_i32(a.k_zero)
+    factor = 128 - a.q_zero
+    for key in range(a.keys):
+        at = scores + 64 * key
+        whole = load_i32(at) + splat_i32(factor * read_i32(sums + 4 * key)) - query_part
+        store_f32(to_float(whole), at)
+
+
+@inner
+def _quantize_probabilities(a: Any, scores: int, inverse: Any, probabilities: int) -> Any:
+    """Probabilities as quads of four keys; returns their sum of each query. Keys beyond the last are 0."""
+    step, zero = splat_f32(a.probability_step), splat_i32(0)
+    total = zero
+    for block in range(0, a.keys, 4):
+        quad = zero
+        for i in range(least(4, a.keys - block)):
+            p = quantized(load_f32(scores + 64 * (block + i)) * inverse, step, zero)
+            total = total + p
+            quad = quad | (p << splat_i32(8 * i))
+        store_i32(quad, probabilities + 16 * block)
+    return total
+
+
+@inner
+def _finish_context(a: Any, context: int, probability_sum: Any) -> None:
+    value_part = probability_sum * splat_i32(128 - a.v_zero)
+    factor = splat_f32(a.context_multiplier)
+    for row in range(a.depth):
+        at = context + 64 * row
+        store_f32(to_float(load_i32(at) + value_part) * factor, at)
+
+
+def _score_keys(rows: int) -> Callable[..., None]:
+    tile = tile_operations(rows, 1, "s8u8")
+    zero, save, step = tile.zero, tile.save, tile.step
+
+    @inner
+    def score(a: Any, queries: int, outer: int, head: int, scores: int) -> None:
+        for block in range(0, a.keys, 16):
+            lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, outer * a.kv_pitch + block)
+            keys = lane + head * (a.depth // 4) * a.kv_row_bytes
+            for row in range(0, 16, rows):
+                w, x = keys + 4 * row, queries
+                sums = zero()
+                for _ in range(a.depth // 4):
+                    sums = step(sums, w, 4, x)
+                    w += a.kv_row_bytes
+                    x += 64
+                save(sums, scores + (block + row) * 64, 64)
+
+    return score
+
+
+def _mix_values(rows: int) -> Callable[..., None]:
+    tile = tile_operations(rows, 1, "u8s8")
+    zero, save, step = tile.zero, tile.save, tile.step
+
+    @inner
+    def mix(a: Any, outer: int, head: int, probabilities: int, context: int) -> None:
+        value_bytes = a.kv_row_bytes // 4
+        for group in range(0, a.depth, rows):
+            row = least(group, a.depth - rows)
+            sums = zero()
+            for block in range(0, a.keys, 16):
+                lane = outer * a.kv_pitch + block
+                panel = lane // value_bytes
+                values = (
+                    a.v
+                    + panel * a.v_panel
+                    + (head * a.depth + row) * value_bytes
+                    + lane
+                    - panel * value_bytes
+                )
+                for quad in range((least(16, a.keys - block) + 3) // 4):
+                    sums = step(sums, values + 4 * quad, value_bytes, probabilities + 16 * block + 64 * quad)
+            save(sums, context + row * 64, 64)
+
+    return mix
+
+
+def quantized_attention_kernel(rows: int) -> Kernel:
+    """The kernel whose register tiles hold `rows` keys or features."""
+    score, mix = _score_keys(rows), _mix_values(rows)
+
+    @inner
+    def head_of_queries(
+        a: Any, lane: int, outer: int, head: int, block: int, scratch: int, context: int
+    ) -> None:
+        padded = (a.keys + 15) // 16 * 16
+        scores = scratch + 16 * a.depth
+        sums = scores + 64 * padded
+        probabilities = sums + 4 * padded
+        q = lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * (a.depth // 4) * a.q_row_bytes
+        query_sum = _signed_queries(a, q, scratch)
+        score(a, scratch, outer, head, scores)
+        _key_sums(a, outer, head, sums)
+        _finish_scores(a, scores, sums, query_sum)
+        scale_and_mask(a, scores, outer, head, 16 * block)
+        inverse = exponentials(a, scores)
+        total = _quantize_probabilities(a, scores, inverse, probabilities)
+        mix(a, outer, head, probabilities, context)
+        _finish_context(a, context, total)
+
+    @kernel("attention_u8", f"{rows}x16")
+    def attend(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        a = attention_of(args)
+        e = epilogue_of(a.epilogue)
+        blocks = a.q_pitch // 16
+        context = scratch + 16 * a.depth + 84 * ((a.keys + 15) // 16 * 16)
+        for index in range(tile_begin, tile_end):
+            head = index % a.heads
+            group = index // a.heads
+            lane = 16 * group
+            if index < a.tiles:
+                head_of_queries(a, lane, group // blocks, head, group % blocks, scratch, context)
+            else:
+                fill_with_zeros(context, a.depth)
+            y = lane_address(e.y, e.y_panel, e.row_bytes, lane)
+            store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
+
+    return attend
+
+
+KERNELS = {rows: quantized_attention_kernel(rows) for rows in (8, 4, 2, 1)}
