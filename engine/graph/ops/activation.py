@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
+import scipy
 
 from engine.graph.ir import Array
 from engine.graph.ops._row import Attrs, Op, broadcast_shape, first_dtype, first_shape, one
@@ -13,13 +13,13 @@ from engine.graph.ops._row import Attrs, Op, broadcast_shape, first_dtype, first
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
-    return np.asarray(special.expit(x), x.dtype)
+    return np.asarray(scipy.special.expit(x), x.dtype)
 
 
 def gelu_erf(x: Array) -> Array:
     """x * (1 + erf(x / sqrt 2)) / 2. Source: Hendrycks and Gimpel 2016."""
     half = np.asarray(0.5, x.dtype)
-    return np.asarray(half * x * (1 + special.erf(x * np.asarray(0.5**0.5, x.dtype))), x.dtype)
+    return np.asarray(half * x * (1 + scipy.special.erf(x * np.asarray(0.5**0.5, x.dtype))), x.dtype)
 
 
 def gelu_tanh(x: Array) -> Array:
@@ -71,7 +71,7 @@ def _clip(x: Array, low: Array | None = None, high: Array | None = None) -> Arra
 
 
 PLAIN: dict[str, Callable[..., Array]] = {
-    "Erf": lambda x: np.asarray(special.erf(x), x.dtype),
+    "Erf": lambda x: np.asarray(scipy.special.erf(x), x.dtype),
     "HardSwish": _hard_swish,
     "Mish": lambda x: np.asarray(x * np.tanh(np.logaddexp(np.zeros((), x.dtype), x)), x.dtype),
     "Relu": lambda x: np.maximum(x, np.zeros((), x.dtype)),

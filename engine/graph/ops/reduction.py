@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
+import scipy
 
 from engine.graph.ir import Array
 from engine.graph.ops._row import (
@@ -66,7 +66,7 @@ REDUCTIONS: dict[str, Reduce] = {
     "ReduceL1": lambda x, axes, keep: np.sum(np.abs(x), axis=axes, keepdims=keep),
     "ReduceL2": lambda x, axes, keep: np.sqrt(np.sum(x * x, axis=axes, keepdims=keep)),
     "ReduceLogSum": lambda x, axes, keep: np.log(np.sum(x, axis=axes, keepdims=keep)),
-    "ReduceLogSumExp": lambda x, axes, keep: np.asarray(special.logsumexp(x, axis=axes, keepdims=keep)),
+    "ReduceLogSumExp": lambda x, axes, keep: np.asarray(scipy.special.logsumexp(x, axis=axes, keepdims=keep)),
     "ReduceMax": lambda x, axes, keep: np.max(x, axis=axes, keepdims=keep),
     "ReduceMean": lambda x, axes, keep: np.mean(x, axis=axes, keepdims=keep),
     "ReduceMin": lambda x, axes, keep: np.min(x, axis=axes, keepdims=keep),
