@@ -6,7 +6,7 @@ import functools
 import platform
 from typing import Any, NoReturn
 
-from engine.jit.target import cpu_features, detected_level
+from engine.jit.target import cpu_features, detected_level, tile_permission
 from engine.machine.topology import cache_bytes, topology, vendor
 
 VALID_VECTOR_EXTENSIONS = frozenset({"avx2", "avx512", "neon", "sve"})
@@ -42,11 +42,6 @@ class Architecture(dict[str, Any]):
     @property
     def num_available_physical_cores(self) -> int:
         return int(self["available_num_cores"])
-
-
-def _isa() -> str:
-    name = detected_level().name
-    return next((kind for kind in ("avx512", "avx2", "neon") if name.startswith(kind)), name)
 
 
 def _flags() -> dict[str, bool]:
@@ -91,8 +86,9 @@ def cpu_architecture() -> Architecture:
         vendor=vendor(),
         vendor_id=_VENDORS.get(vendor(), vendor()),
         vendor_model=platform.processor() or platform.machine(),
-        isa=_isa(),
+        isa=detected_level().extension,
         isa_level=detected_level().name,
+        amx_permission=tile_permission(),
         zen1=False,
         **_flags(),
         **counts,

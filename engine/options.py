@@ -24,7 +24,12 @@ class Option:
 OPTIONS = (
     Option("ENGINE_ISA", "a level's name", "compile for a lower instruction set than the machine's"),
     Option("NM_ARCH", "avx2, avx512, neon", "the predecessor's name for ENGINE_ISA"),
+    Option(
+        "ENGINE_COMPILE_ONLY", "a level's name, + features", "compile to assembly that is read, never run"
+    ),
     Option("ENGINE_CACHE_DIR", "a folder", "where compiled code is kept; 'off' keeps none"),
+    Option("ENGINE_PACKED_CACHE", "0 or 1", "keep packed weights in the cache folder (default 1)"),
+    Option("ENGINE_PACKED_CACHE_MB", "an integer", "size of packed weights on disk at most (default 4096)"),
     Option("ENGINE_KERNEL", "a family's name", "use this family of product kernels wherever it fits"),
     Option("ENGINE_CHECK", "0 or 1", "verify the graph after every family of passes"),
     Option("ENGINE_PIN", "0 or 1", "pin worker threads to cores (default 1)"),

@@ -1,23 +1,34 @@
-"""`python -m engine.warm`: compile every kernel of the active level into the cache, and say how long each took."""
+"""`python -m engine.warm`: compile every kernel of the active level into the cache, and say how long each took.
+
+With --calibrate, the product kernels are then timed for some seconds: the choice between them rests on this
+machine's own rates from then on.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import pkgutil
 import sys
 import time
+from collections.abc import Sequence
 
 from engine import kernels
+from engine.calibration.calibrate import calibrate, summary
 from engine.jit import Kernel, active_level
 from engine.jit.code_cache import code_folder
+from engine.kernels.peak.rows import PeakRow
 from engine.kernels.row import ProductRow
+from engine.machine.rates import rates_file
 
 
 def _kernels_in(value: object) -> list[Kernel]:
     if isinstance(value, Kernel):
         return [value]
     if isinstance(value, ProductRow):
-        return list(value.kernels.values())
+        return [] if value.emulated else list(value.kernels.values())
+    if isinstance(value, PeakRow):
+        return [value.kernel]
     if isinstance(value, dict):
         return [kernel for entry in value.values() for kernel in _kernels_in(entry)]
     return []
@@ -32,8 +43,25 @@ def all_kernels() -> dict[str, Kernel]:
     return found
 
 
-def main() -> int:
-    """Compile all; returns the process's exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compile all, calibrate if asked to; returns the process's exit code."""
+    parser = argparse.ArgumentParser("python -m engine.warm", description=__doc__)
+    parser.add_argument("--calibrate", action="store_true", help="measure this machine's rates too")
+    options = parser.parse_args(arguments)
+    _compile()
+    if options.calibrate:
+        _calibrate()
+    return 0
+
+
+def _calibrate() -> None:
+    started = time.perf_counter()
+    lines = summary(calibrate())
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(f"calibrated in {time.perf_counter() - started:.1f} s; kept in {rates_file()}\n")
+
+
+def _compile() -> None:
     started = time.perf_counter()
     every = all_kernels()
     for name, kernel in sorted(every.items()):
@@ -44,7 +72,6 @@ def main() -> int:
     sys.stdout.write(
         f"{len(every)} kernels for {active_level().name} in {total:.1f} s; kept in {code_folder()}\n"
     )
-    return 0
 
 
 if __name__ == "__main__":

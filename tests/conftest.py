@@ -54,3 +54,23 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder {os.path.relpath(folder, ROOT)}, which is not here")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every kernel row that nothing in this run executed natively."""
+    ran = {
+        report.nodeid
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+    }
+    if not any("tests/engine/kernels/test_products.py" in nodeid for nodeid in ran):
+        return
+    from engine.jit.target import LEVELS, active_level
+    from engine.lowering.choose import ALL_ROWS
+
+    terminalreporter.section("kernel rows that this run did not execute natively")
+    emulated = [row.family for row in ALL_ROWS if row.emulated]
+    terminalreporter.write_line(f"emulated at {active_level().name}: {', '.join(emulated) or 'none'}")
+    others = [level.name for level in LEVELS if level is not active_level()]
+    terminalreporter.write_line(f"all rows of: {', '.join(others)}")

@@ -64,7 +64,7 @@ class Engine:
     Raises ModelError (ModelNotFoundError), UnsupportedOpError, OptionError.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of an engine
         self,
         model: Any,
         batch_size: int | None = 1,
@@ -73,6 +73,7 @@ class Engine:
         scheduler: str | Scheduler | None = None,
         input_shapes: Sequence[Any] | None = None,
         cached_outputs: Sequence[bool] | None = None,
+        *,
         precision: str = "f32",
         kernel: str | None = None,
     ) -> None:
@@ -98,7 +99,9 @@ class Engine:
         # Overrides hold for the file's fixed dimensions too: a model of batch 1 may be compiled for 8.
         self._model = replace(self._model, inputs=tuple(map(_with_shape, self._model.inputs, self._shapes)))
         self._team = team_of(min(self._num_cores, len(topology().cores)))
-        self._machine = Machine(self._team.members, l2_bytes(), check_precision(precision), check_kernel(kernel))
+        self._machine = Machine(
+            self._team.members, l2_bytes(), check_precision(precision), check_kernel(kernel)
+        )
         self._weights = WeightStore(open_packed_cache())
         self._plans: OrderedDict[tuple[Dims, ...], Compiled] = OrderedDict()
         self._plan_limit = environment_int("ENGINE_PLANS", 8, least=1)
@@ -319,7 +322,7 @@ class Engine:
         return f"{type(self).__module__}.{type(self).__qualname__}:{lines}"
 
 
-def compile_model(
+def compile_model(  # noqa: PLR0913 - the options of an engine
     model: Any,
     batch_size: int | None = 1,
     num_cores: int | None = None,
@@ -327,12 +330,13 @@ def compile_model(
     scheduler: str | Scheduler | None = None,
     input_shapes: Sequence[Any] | None = None,
     cached_outputs: Sequence[bool] | None = None,
+    *,
     precision: str = "f32",
     kernel: str | None = None,
 ) -> Engine:
     """An Engine for the model; see there. The fourth place takes a scheduler's name too."""
-    options = (batch_size, num_cores, num_streams, scheduler, input_shapes, cached_outputs, precision, kernel)
-    return Engine(model, *options)
+    options = (batch_size, num_cores, num_streams, scheduler, input_shapes, cached_outputs)
+    return Engine(model, *options, precision=precision, kernel=kernel)
 
 
 def _with_shape(entry: ModelInput, shape: Dims) -> ModelInput:

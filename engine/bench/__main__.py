@@ -1,4 +1,7 @@
-"""`python -m engine.bench MODEL`: see arguments.py for the flags, report.py for what is printed."""
+"""`python -m engine.bench MODEL`: see arguments.py for the flags, report.py for what is printed.
+
+`python -m engine.bench --kernels`: see the folder kernels.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from engine.bench import report
 from engine.bench.arguments import parse_arguments
 from engine.bench.engines import check_engine
 from engine.bench.job import SCENARIOS, Job, concrete_shapes, has_open_dimensions
+from engine.bench.kernels import command as kernels
 from engine.bench.machine import describe_machine, load_warning, other_load
 from engine.bench.turns import Measurement, measure_alone, measure_in_turns
 from engine.bench.validate import Agreement, compare, reference_outputs
@@ -25,10 +29,13 @@ from engine.utils import model_to_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 after one line on standard error."""
-    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    """Run the command; returns the exit code: 0, 1 when a check of kernels failed, or 2 after one line on standard error."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in given
     try:
-        _run(parse_arguments(arguments))
+        if "--kernels" in given:
+            return kernels.run(given)
+        _run(parse_arguments(given))
     except KeyboardInterrupt:
         return 130
     # A command ends with a sentence, whatever an engine raises.

@@ -14,7 +14,9 @@ from engine.errors import OptionError
 _DESCRIPTION = """Time a model on this machine: one engine, or several in turns.
 
 MODEL is an ONNX file, a folder with a model.onnx, or synthetic:NAME (random weights, real graphs), for
-example 'synthetic:bert-base?sparsity=0.9&quantized=1' or synthetic:resnet50-p95-qdq."""
+example 'synthetic:bert-base?sparsity=0.9&quantized=1' or synthetic:resnet50-p95-qdq.
+
+`python -m engine.bench --kernels [FAMILY ...]` times the product kernels instead; --kernels --help shows its flags."""
 
 
 class _Parser(argparse.ArgumentParser):

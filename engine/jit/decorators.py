@@ -18,7 +18,7 @@ from numba.core import types
 from numba.core.ccallback import CFunc
 
 from engine.jit.code_cache import open_cache
-from engine.jit.target import TARGET, LevelDispatcher, active_level, check_level
+from engine.jit.target import TARGET, LevelDispatcher, active_level, check_level, compile_only_level
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,8 +56,7 @@ class Kernel:
             if self._compiled is None:
                 check_level()
                 started = time.perf_counter()
-                options = dict(_OPTIONS)
-                made = _CFunc(self._function, _KERNEL_SIGNATURE, locals={}, options=options)
+                made = self._uncompiled()
                 cache = open_cache(self.name, self._function)
                 if cache is not None:
                     made._cache = cache  # noqa: SLF001 - Numba offers no public way to place a cache
@@ -67,8 +66,13 @@ class Kernel:
                 self.compile_s = time.perf_counter() - started
             return self._compiled
 
+    def _uncompiled(self) -> _CFunc:
+        return _CFunc(self._function, _KERNEL_SIGNATURE, locals={}, options=dict(_OPTIONS))
+
     def assembly(self) -> str:
-        """The machine code's assembly text. Only of a kernel compiled in this process."""
+        """The machine code's assembly text. Only of a kernel compiled in this process, or under ENGINE_COMPILE_ONLY."""
+        if compile_only_level() is not None:
+            return str(self._uncompiled()._compile_uncached().library.get_asm_str())  # noqa: SLF001
         return str(self.load()._library.get_asm_str())  # noqa: SLF001
 
 
@@ -95,6 +99,8 @@ def compiled(*arguments: str, result: str = "i64") -> Callable[[Function], Funct
     kinds = {"i64": types.int64, "f32": types.float32, "void": types.void}
 
     def made(function: Function) -> Function:
+        if compile_only_level() is not None:
+            return function
         dispatcher = LevelDispatcher(function, targetoptions=dict(_OPTIONS))
         name = f"{function.__module__}.{function.__qualname__}__{active_level().name}"
         cache = open_cache(name, function)

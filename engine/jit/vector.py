@@ -50,6 +50,7 @@ _ARITHMETIC: dict[Any, dict[Vector, Emit]] = {
     operator.truediv: {F32: ir.IRBuilder.fdiv},
     operator.and_: {I32: ir.IRBuilder.and_, MASK: ir.IRBuilder.and_},
     operator.or_: {I32: ir.IRBuilder.or_, MASK: ir.IRBuilder.or_},
+    operator.xor: {I32: ir.IRBuilder.xor},
     operator.lshift: {I32: ir.IRBuilder.shl},
     operator.rshift: {I32: ir.IRBuilder.ashr},
 }

@@ -93,3 +93,10 @@ def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int) -> Wor
     groups = m / 2 * (1 + (blocks - 1) * present)
     far = _far_bytes(8.0 * units, k * lanes.row_bytes, lanes)
     return Work(units * lanes.vectors, groups * lanes.panels, m * lanes.vectors, k * lanes.vectors, far)
+
+
+def column_block_work(m: int, k: int, lanes: Lanes, alive: int, rows: int) -> Work:
+    """The work of a sparse form in blocks of `rows` rows at one k, of which so many are alive."""
+    far = _far_bytes(4.0 * (rows + 1) * alive, k * lanes.row_bytes, lanes)
+    groups = -(-m // rows) * lanes.panels
+    return Work(alive * rows * lanes.vectors, groups, m * lanes.vectors, k * lanes.vectors, far)

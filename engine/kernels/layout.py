@@ -78,3 +78,11 @@ def panel_rows(k: int) -> int:
 def quad_rows(k: int) -> int:
     """Rows of a panel of u8 quads."""
     return -(-max(k, 1) // 4)
+
+
+def quad_margin(row_bytes: int) -> int:
+    """Bytes that must be readable beyond the last panel of quads: tiles take sixteen rows at a time.
+
+    What lies there is multiplied by weights of 0.
+    """
+    return 15 * row_bytes

@@ -40,13 +40,19 @@ class PackedWeights:
 
 @dataclass(frozen=True, slots=True)
 class ProductShape:
-    """What a cost is asked for: w[m, k] with so many nonzeros (and quads that are not all zero), over these lanes."""
+    """What a cost is asked for: w[m, k] with so many nonzeros, over these lanes.
+
+    alive_quads   quads of four consecutive k that are not all zero; None: not counted
+    alive_4x1     the same for blocks of four consecutive rows at one k; alive_8x1 for eight
+    """
 
     m: int
     k: int
     nonzeros: int
     lanes: Lanes
     alive_quads: int | None = None
+    alive_4x1: int | None = None
+    alive_8x1: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class ProductRow:
     precision    "f32", or "bf16": offered only where the user asked for it
     emulated     its instructions are not there but spelled out: for tests, never offered
     run          panels of one strip that the kernel likes to have in one claim
+    most_lanes   positions that the kernel takes at most, all of one sequence; None: any number
     """
 
     family: str
@@ -91,6 +98,12 @@ class ProductRow:
     precision: str = "f32"
     emulated: bool = False
     run: int = 1
+    most_lanes: int | None = None
+
+    def takes(self, lanes: Lanes) -> bool:
+        """Whether there is a kernel for these lanes."""
+        is_few = self.most_lanes is None or (lanes.outer == 1 and lanes.inner <= self.most_lanes)
+        return is_few and lanes.width in self.kernels
 
     @property
     def skips_zeros(self) -> bool:

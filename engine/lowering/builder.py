@@ -18,7 +18,7 @@ from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES, vector_bytes
 from engine.kernels.cost import Rates
 from engine.kernels.layout import VECTOR_LANES, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
-from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
+from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes, quads_to_signed_rows
 from engine.kernels.row import aligned
 from engine.lowering.panels import Panel, constant_panel, new_panel
 from engine.plan.steps import Array, Buffer, Field, Fixed, HostStep, Layer, Location, Record, Step, Tensor
@@ -118,8 +118,12 @@ class Builder:
     def byte_panel(self, value: Value) -> Panel:
         """The uint8 value [..., k] as rows of bytes in pair order. Only for panels of 64 lanes."""
         if value not in self.bytes:
-            self.bytes[value] = self._spread(value, self.quad_panel(value))
+            self.bytes[value] = self._spread(value, self.quad_panel(value), quads_to_bytes)
         return self.bytes[value]
+
+    def signed_rows(self, value: Value) -> Panel:
+        """The uint8 value [..., k] less 128, as rows of signed bytes in the order of lanes. Made at each call."""
+        return self._spread(value, self.quad_panel(value), quads_to_signed_rows)
 
     def plane_panel(self, value: Value, planes: int) -> Panel:
         """The float32 value [..., k] as 1 or 3 planes of bfloat16."""
@@ -178,7 +182,8 @@ class Builder:
         self._move(value, panel, self.rows(value), kernel, to_panel=True)
         return panel
 
-    def _spread(self, value: Value, quads: Panel) -> Panel:
+    def _spread(self, value: Value, quads: Panel, kernel: Kernel) -> Panel:
+        """Quads to rows of bytes, by one of the kernels of movement.bytes."""
         rows = 4 * quad_rows(quads.k)
         panel_bytes = rows * quads.lanes.width
         y = Panel(Location(Buffer(panel_bytes * quads.lanes.panels)), quads.lanes, quads.k, panel_bytes)
@@ -190,10 +195,11 @@ class Builder:
             "y_panel": y.panel_bytes,
             "quads": quad_rows(quads.k),
             "tiles_of_panel": tiles,
+            "row_bytes": quads.lanes.row_bytes,
         }
         self.emit(
-            Layer(value.node.name, "layout", quads_to_bytes.name, 0),
-            quads_to_bytes,
+            Layer(value.node.name, "layout", kernel.name, 0),
+            kernel,
             Record(BYTES, fields),
             tiles=tiles * quads.lanes.panels,
             reads=quads.buffers,

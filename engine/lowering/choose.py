@@ -5,14 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.errors import OptionError
+from engine.kernels.amx_bf16.rows import ROW as AMX_BF16
+from engine.kernels.amx_bf16_compressed.rows import ROW as AMX_BF16_COMPRESSED
+from engine.kernels.amx_f32.rows import ROW as AMX_F32
+from engine.kernels.amx_f32_compressed.rows import ROW as AMX_F32_COMPRESSED
+from engine.kernels.amx_int8.rows import ROW as AMX_INT8
+from engine.kernels.amx_int8_compressed.rows import ROW as AMX_INT8_COMPRESSED
 from engine.kernels.block4_int8.rows import ROW as BLOCK4_INT8
+from engine.kernels.column_blocks_f32.rows import ROW_4X1 as BLOCK4X1_F32
+from engine.kernels.column_blocks_f32.rows import ROW_8X1 as BLOCK8X1_F32
+from engine.kernels.cost import Coefficients, Rates, predicted_ns
 from engine.kernels.csr_f32.rows import ROW as CSR_F32
 from engine.kernels.dense_f32.rows import ROW as DENSE_F32
 from engine.kernels.dense_int8.rows import ROW as DENSE_INT8
+from engine.kernels.matrix_vector_f32.rows import ROW as MATRIX_VECTOR_F32
+from engine.kernels.matrix_vector_int8.rows import ROW as MATRIX_VECTOR_INT8
 from engine.kernels.row import ProductRow, ProductShape
 from engine.kernels.sparse_int8.rows import ROW as SPARSE_INT8
+from engine.machine.rates import read_rates
 
-PRODUCT_ROWS = (DENSE_F32, CSR_F32, DENSE_INT8, BLOCK4_INT8, SPARSE_INT8)
+ALL_ROWS = (
+    DENSE_F32,
+    CSR_F32,
+    BLOCK4X1_F32,
+    BLOCK8X1_F32,
+    MATRIX_VECTOR_F32,
+    AMX_F32,
+    AMX_F32_COMPRESSED,
+    AMX_BF16,
+    AMX_BF16_COMPRESSED,
+    DENSE_INT8,
+    BLOCK4_INT8,
+    SPARSE_INT8,
+    MATRIX_VECTOR_INT8,
+    AMX_INT8,
+    AMX_INT8_COMPRESSED,
+)
+# A row whose instructions this level lacks is emulated: tests run it, nobody is offered it.
+PRODUCT_ROWS = tuple(row for row in ALL_ROWS if not row.emulated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +55,44 @@ class Choice:
     reason: str
 
 
-def check_family(name: str) -> str:
-    """A family's name. Raises OptionError when there is none of that name."""
+def check_family(name: str, said_by: str) -> str:
+    """A family's name; `said_by` is where it was named. Raises OptionError when there is none of that name."""
     families = [row.family for row in PRODUCT_ROWS]
     if name not in families:
-        message = f"ENGINE_KERNEL={name} names no family of product kernels. Known: {', '.join(families)}."
+        message = f"{said_by}={name} names no family of product kernels. Known: {', '.join(families)}."
         raise OptionError(message)
     return name
 
 
-def _fits(row: ProductRow, operand: str, shape: ProductShape) -> bool:
-    return row.operand == operand and shape.lanes.width in row.kernels
+def measured_rates() -> Rates:
+    """The coefficients of this machine; empty where it has not been calibrated."""
+    return {
+        family: {width: Coefficients(*numbers) for width, numbers in widths.items()}
+        for family, widths in read_rates(len(Coefficients._fields)).items()
+    }
 
 
-def choose(operand: str, shape: ProductShape, forced: str | None) -> Choice:
-    """The cheapest row for activations of this kind ("f32" or "u8"); a forced family wins where it fits."""
+def fitting_rows(operand: str, shape: ProductShape, precision: str = "f32") -> list[ProductRow]:
+    """The rows that multiply activations of this kind ("f32" or "u8") over these lanes.
+
+    precision   "bf16" admits rows that round float32 operands to bfloat16
+    """
+    offered = [row for row in PRODUCT_ROWS if row.precision in ("f32", precision)]
+    return [row for row in offered if row.operand == operand and row.takes(shape.lanes)]
+
+
+def predicted_time(row: ProductRow, shape: ProductShape, rates: Rates) -> float:
+    """Nanoseconds of one core: by this machine's coefficients, else by the row's own."""
+    measured = rates.get(row.family, {}).get(shape.lanes.width)
+    return row.cost(shape) if measured is None else predicted_ns(row.cost.work(shape), measured)
+
+
+def choose(
+    operand: str, shape: ProductShape, forced: str | None, rates: Rates, precision: str = "f32"
+) -> Choice:
+    """The row predicted to be fastest; a forced family wins where it fits. The same for the same rates."""
     ranked = sorted(
-        ((row.cost(shape), row) for row in PRODUCT_ROWS if _fits(row, operand, shape)),
+        ((predicted_time(row, shape, rates), row) for row in fitting_rows(operand, shape, precision)),
         key=lambda pair: pair[0],
     )
     reason = "cheapest"

@@ -10,7 +10,7 @@ from engine.graph.evaluate import evaluate_node
 from engine.graph.ir import Graph, Node, Value
 from engine.lowering import ops
 from engine.lowering.builder import Builder, Machine, OpLowering
-from engine.lowering.choose import check_family
+from engine.lowering.choose import check_family, measured_rates
 from engine.options import environment_option
 from engine.plan.steps import HostStep, Layer, Location, Program, Tensor
 from engine.plan.weights import WeightStore
@@ -35,8 +35,7 @@ def lower(graph: Graph, machine: Machine, weights: WeightStore) -> Program:
 
     Raises OptionError when ENGINE_KERNEL names no family.
     """
-    forced = environment_option("ENGINE_KERNEL")
-    builder = Builder(machine, weights, check_family(forced.value) if forced is not None else None)
+    builder = Builder(machine, weights, _forced_family(machine), measured_rates())
     inputs = tuple((value.node.name, builder.new_rows(value, permanent=True)) for value in graph.inputs)
     for node in graph.nodes():
         if node.op not in _SOURCES:
@@ -45,6 +44,13 @@ def lower(graph: Graph, machine: Machine, weights: WeightStore) -> Program:
         (name, builder.rows(value)) for name, value in zip(graph.output_names, graph.outputs, strict=True)
     )
     return Program(inputs, outputs, tuple(builder.steps), Location(builder.fault))
+
+
+def _forced_family(machine: Machine) -> str | None:
+    if machine.family is not None:
+        return machine.family
+    setting = environment_option("ENGINE_KERNEL")
+    return None if setting is None else check_family(setting.value, setting.name)
 
 
 def _lower_node(node: Node, builder: Builder) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.kernels.layout import Lanes, panel_rows, quad_rows
+from engine.kernels.layout import Lanes, panel_rows, quad_margin, quad_rows
 from engine.kernels.row import aligned
 from engine.plan.steps import Array, Buffer, Fixed, Location
 
@@ -43,7 +43,8 @@ def new_panel(shape: tuple[int, ...], *, quads: bool = False) -> Panel:
     """A fresh place for a tensor [..., k] of this shape."""
     lanes, k = Lanes.of(shape), shape[-1]
     panel_bytes = (quad_rows(k) if quads else panel_rows(k)) * lanes.row_bytes
-    return Panel(Location(Buffer(panel_bytes * lanes.panels)), lanes, k, panel_bytes, quads)
+    size = panel_bytes * lanes.panels + (quad_margin(lanes.row_bytes) if quads else 0)
+    return Panel(Location(Buffer(size)), lanes, k, panel_bytes, quads)
 
 
 def constant_panel(array: Array) -> Panel:

@@ -59,7 +59,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What explain and profiles say of a step."""
+    """What explain and profiles say of a step.
+
+    runners_up     other families with their predicted nanoseconds of one core, fastest first
+    predicted_ns   the same of the kernel taken; None where there was no choice
+    """
 
     name: str
     op: str
@@ -68,6 +72,7 @@ class Layer:
     sparsity: float | None = None
     reason: str = ""
     runners_up: tuple[tuple[str, float], ...] = ()
+    predicted_ns: float | None = None
 
 
 Field = int | float | Location

@@ -32,7 +32,9 @@ def test_a_registered_stub_is_a_model_everywhere(tmp_path: Path, monkeypatch: py
     assert answer.get_json()["labels"] == ["negative"]
 
 
-def test_stubs_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stubs_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("ENGINE_STUBS", str(tmp_path / "stubs.yaml"))
     assert models(["add", "zoo:x", str(tmp_path)]) == 0
     assert models(["list"]) == 0

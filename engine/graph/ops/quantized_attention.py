@@ -12,11 +12,11 @@ ZEROS = ("q_zero", "k_zero", "v_zero")
 
 
 def _evaluate(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
-    whole = [
+    queries, keys, values = (
         array.astype(np.float32) - np.float32(attrs[zero])
         for array, zero in zip((q, k, v), ZEROS, strict=True)
-    ]
-    return attend(attrs, *whole, mask)
+    )
+    return attend(attrs, queries, keys, values, mask)
 
 
 def _shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:

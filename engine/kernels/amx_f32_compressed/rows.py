@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from engine.kernels.bf16_planes.split import bf16_parts
-from engine.kernels.products.tile_cost import tile_cost
+from engine.kernels.products.tile_cost import tile_costs
 from engine.kernels.products.tile_packing import compress_tiles, k_tiles
 from engine.kernels.products.tile_strips import RUN, TileForm, tile_kernels, tile_scratch
-from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
+from engine.kernels.row import Array, PackedWeights, ProductRow
 from engine.kernels.simd.expand import HAS_EXPAND, expand_words
 from engine.kernels.simd.tiles import tile_unit
 
@@ -15,11 +17,7 @@ _FORM = TileForm("bf16", 3, chunk=6, expand=expand_words, mask_bytes=64)
 
 
 def _pack(w: Array) -> PackedWeights:
-    return compress_tiles(w, bf16_parts(w, 3))
-
-
-def _cost(shape: ProductShape) -> float:
-    return tile_cost(shape, 2, 3, compressed=True)
+    return compress_tiles(w, np.dtype(np.uint16), lambda part: bf16_parts(part, 3))
 
 
 ROW = ProductRow(
@@ -29,7 +27,7 @@ ROW = ProductRow(
     kernels=tile_kernels("amx_f32_compressed", _FORM),
     pack=_pack,
     k_steps=lambda k: k_tiles(k, 2),
-    cost=_cost,
+    cost=tile_costs(2, 3, compressed=True),
     scratch=tile_scratch(_FORM),
     emulated=tile_unit("bf16").emulated or not HAS_EXPAND,
     run=RUN,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from engine.kernels.products.tile_cost import tile_cost
+import numpy as np
+
+from engine.kernels.products.tile_cost import tile_costs
 from engine.kernels.products.tile_packing import k_tiles, pack_tiles
 from engine.kernels.products.tile_strips import RUN, TileForm, tile_kernels, tile_scratch
-from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
+from engine.kernels.row import Array, PackedWeights, ProductRow
 from engine.kernels.simd.tiles import tile_unit
 
 # The A tiles of 24 k tiles, 48 KiB, stay in L1 while B streams past it.
@@ -13,11 +15,7 @@ _FORM = TileForm("u8s8", 1, chunk=24)
 
 
 def _pack(w: Array) -> PackedWeights:
-    return pack_tiles(w, [w])
-
-
-def _cost(shape: ProductShape) -> float:
-    return tile_cost(shape, 1, 1, compressed=False)
+    return pack_tiles(w, np.dtype(np.int8), lambda part: [part])
 
 
 ROW = ProductRow(
@@ -27,7 +25,7 @@ ROW = ProductRow(
     kernels=tile_kernels("amx_int8", _FORM),
     pack=_pack,
     k_steps=lambda k: k_tiles(k, 1),
-    cost=_cost,
+    cost=tile_costs(1, 1, compressed=False),
     scratch=tile_scratch(_FORM),
     emulated=tile_unit("u8s8").emulated,
     run=RUN,

@@ -30,15 +30,23 @@ def leading_part(x: Any) -> Any:
     return select(x == x, part, from_bits(cut | splat_i32(0x00400000)))  # noqa: PLR0124
 
 
+def _rounded_bits(x: Array) -> Array:
+    """The bits of `leading_part`, as uint32."""
+    bits = x.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    usual = np.abs(x) < _LARGE
+    if usual.all():
+        return rounded
+    kept = np.where(usual, rounded, bits & np.uint32(0xFFFF0000))
+    return np.where(np.isnan(x), kept | np.uint32(0x00400000), kept)
+
+
 def bf16_parts(x: Array, count: int) -> list[Array]:
     """The first `count` parts of float32 x, as uint16 bits of bfloat16."""
     parts: list[Array] = []
     rest = np.ascontiguousarray(x, np.float32)
     for _ in range(count):
-        bits = rest.view(np.uint32)
-        rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-        kept = np.where(np.abs(rest) < _LARGE, rounded, bits) & np.uint32(0xFFFF0000)
-        kept = np.where(np.isnan(rest), kept | np.uint32(0x00400000), kept)
+        kept = _rounded_bits(rest)
         parts.append((kept >> np.uint32(16)).astype(np.uint16))
         with np.errstate(invalid="ignore"):
             rest = rest - kept.view(np.float32)

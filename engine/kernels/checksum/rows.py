@@ -1,10 +1,17 @@
-"""A checksum that sees every changed word: 128 sums side by side, each a polynomial in an odd number.
+"""A checksum against accidents, and a keyed hash against design; both at the speed of memory.
+
+The checksum sees every changed word: 128 sums side by side, each a polynomial in an odd number.
 
     block of 512 bytes     vector 0   vector 1 ... vector 7            sum[v] = (sum[v] + block[v]) * odd
                            16 words   16 words     16 words
 
 Multiplying by an odd number modulo 2**32 loses nothing, so one changed word always changes its sum;
-several in one sum cancel with a chance of 2**-32. It guards against accidents, not against forgery.
+several in one sum cancel with a chance of 2**-32.
+
+The hash shrinks blocks of 16 KiB to 256 bytes: in each of eight 64-bit lanes the sum of (a + p)(b + q) over the
+lane's pairs of words a, b, with words p, q of a secret key; four times, the key moved on by one vector each time.
+Two blocks, whatever they are, agree with a chance of at most 2**-128 over the key.
+Source: Black et al. 1999, "UMAC: Fast and Secure Message Authentication" (NH, and its Toeplitz form).
 """
 
 from __future__ import annotations
@@ -75,3 +82,63 @@ def checksum(array: NDArray[np.uint8]) -> bytes:
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(add_blocks.address)
     function(args.ctypes.data, 0, array.size // BLOCK, 0)
     return sums.tobytes()
+
+
+HASH = np.dtype([("source", np.int64), ("key", np.int64), ("sums", np.int64)], align=True)
+hash_of = record(HASH)
+_WIDE = ir.VectorType(ir.IntType(64), 8)
+_PASSES, HASH_VECTORS = 4, 256
+HASH_BLOCK, HASH_BYTES = 64 * HASH_VECTORS, 64 * _PASSES
+KEY_BYTES = 64 * (HASH_VECTORS + _PASSES - 1)
+_PRODUCTS = Vector("hash_products", ir.ArrayType(_WIDE, _PASSES))
+
+
+def _multiply(builder: ir.IRBuilder, value: Any, source: Any, key: Any) -> Any:
+    words = load_vector(builder, source, I32.llvm_type)
+    low, high = (ir.Constant(_WIDE, [bits] * 8) for bits in (2**32 - 1, 32))
+    for i in range(_PASSES):
+        place = builder.add(key, ir.Constant(ir.IntType(64), 64 * i))
+        pairs = builder.bitcast(builder.add(words, load_vector(builder, place, I32.llvm_type)), _WIDE)
+        product = builder.mul(builder.and_(pairs, low), builder.lshr(pairs, high))
+        value = builder.insert_value(value, builder.add(builder.extract_value(value, i), product), i)
+    return value
+
+
+def _save_products(builder: ir.IRBuilder, value: Any, address: Any) -> None:
+    for i in range(_PASSES):
+        place = builder.add(address, ir.Constant(ir.IntType(64), 64 * i))
+        builder.store(builder.extract_value(value, i), at(builder, place, _WIDE), align=8)
+
+
+no_products, multiply_words, save_products = (
+    instruction(_PRODUCTS, (), lambda _builder: ir.Constant(_PRODUCTS.llvm_type, None)),
+    instruction(_PRODUCTS, (_PRODUCTS, "i64", "i64"), _multiply),
+    instruction("void", (_PRODUCTS, "i64"), _save_products),
+)
+
+
+@kernel("hash", "4x64")
+def hash_blocks(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    """A tile is one block of 16 KiB."""
+    a = hash_of(args)
+    for block in range(tile_begin, tile_end):
+        source, key, products = a.source + block * HASH_BLOCK, a.key, no_products()
+        for _ in range(HASH_VECTORS):
+            products = multiply_words(products, source, key)
+            source += 64
+            key += 64
+        save_products(products, a.sums + block * HASH_BYTES)
+
+
+def shrink(array: NDArray[np.uint8], key: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """256 bytes for every whole block of 16 KiB of a contiguous array; the GIL is not held meanwhile.
+
+    key   KEY_BYTES secret bytes
+    """
+    blocks = array.size // HASH_BLOCK
+    sums = np.zeros(blocks * HASH_BYTES, np.uint8)
+    args = np.zeros(1, HASH)
+    args["source"], args["key"], args["sums"] = array.ctypes.data, key.ctypes.data, sums.ctypes.data
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(hash_blocks.address)
+    function(args.ctypes.data, 0, blocks, 0)
+    return sums

@@ -25,12 +25,22 @@ def _work(shape: ProductShape) -> Work:
     return grouped_work(shape.m, shape.k, shape.lanes, shape.nonzeros, -(-shape.k // BLOCK_K))
 
 
-# Measured on an EPYC (Zen 4).
+# Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
+    "avx512_vnni": {
+        16: Coefficients(0.507, 1.64, 1.72, 0.0421, 0.000409),
+        32: Coefficients(0.396, 2.78, 1.4, 0.124, 0.00103),
+        64: Coefficients(0.366, 5.69, 1.21, 0, 0.00685),
+    },
+    "avx2": {
+        16: Coefficients(0.59, 1.49, 1.44, 0, 0.000686),
+        32: Coefficients(0.454, 2.96, 1.23, 0.0204, 0.00147),
+        64: Coefficients(0.481, 7.58, 0.97, 0, 0.00215),
+    },
     "generic": {
-        16: Coefficients(0.5075, 1.81, 2.16, 0, 0.008),
-        32: Coefficients(0.399, 3.06, 1.32, 0, 0.0125),
-        64: Coefficients(0.369, 6.18, 1.215, 0, 0.0159),
+        16: Coefficients(20.4, 3.83, 2.58, 0, 0.00267),
+        32: Coefficients(20.3, 7.51, 1.86, 0, 0.0309),
+        64: Coefficients(20.6, 18.7, 1.52, 0, 0.0255),
     },
 }
 

@@ -27,6 +27,7 @@ PRODUCT = np.dtype(
         ("start", np.int64),  # address of int32 start[row] for integer sums, or 0
         ("strips", np.int64),
         ("panels", np.int64),
+        ("lanes", np.int64),  # positions of a sequence: the first lanes of a panel that holds no other
         ("panel_block", np.int64),  # panels taken before the next strip
         ("epilogue", np.int64),  # address of an EPILOGUE record
     ],

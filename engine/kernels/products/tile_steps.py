@@ -1,9 +1,10 @@
 """What a tile product does with its registers: sums in and out, and the products of one k tile.
 
-    one plane      B, then A: four products
-    six products   x = hi + mid + lo and w = hi + mid + lo, each a bfloat16; kept are the products of
-                   2**-16 and more of the largest; every B tile is loaded once:
-                   B hi:  A lo, A mid, A hi     B mid:  A hi (still there), A mid     B lo:  A hi
+one plane      B, then A: four products
+six products   x = hi + mid + lo and w = hi + mid + lo, each a bfloat16; kept are the products of
+               2**-16 and more of the largest. The largest comes last, so that the others are not
+               rounded to its size; every B tile is loaded once, and two A tiles serve two B tiles:
+               B lo:  A hi     B mid:  A hi (still there), A mid     B hi:  A mid (still there), A lo, A hi
 """
 
 from __future__ import annotations
@@ -115,18 +116,17 @@ def _steps(unit: TileUnit, planes: int, columns: int) -> Code:
 
     @inner
     def six_products(memory: int, w: int, x: int, gap: int, stride: int) -> None:
-        load_b(memory, x, gap, stride)
-        load_a(memory, w + 2 * plane)
-        multiply(memory)
-        load_a(memory, w + plane)
-        multiply(memory)
+        load_b(memory, x + 2 * TILE_BYTES, gap, stride)
         load_a(memory, w)
         multiply(memory)
         load_b(memory, x + TILE_BYTES, gap, stride)
         multiply(memory)
         load_a(memory, w + plane)
         multiply(memory)
-        load_b(memory, x + 2 * TILE_BYTES, gap, stride)
+        load_b(memory, x, gap, stride)
+        multiply(memory)
+        load_a(memory, w + 2 * plane)
+        multiply(memory)
         load_a(memory, w)
         multiply(memory)
 

@@ -22,7 +22,7 @@ from typing import Any
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_run
 from engine.kernels.products.epilogue import finish
-from engine.kernels.products.tile_packing import ROWS, index_words
+from engine.kernels.products.tile_packing import ROWS
 from engine.kernels.products.tile_steps import TileSteps, tile_steps
 from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.expand import ROW_BYTES
@@ -114,7 +114,7 @@ def _run_product(width: int, form: TileForm, operations: TileSteps) -> Callable[
     def multiply(args: int, scratch: int, strip: int, panel: int, panels: int, ahead: int) -> None:
         a = product_of(args)
         gap, stride, advance = (a.k * plane_bytes, 64, plane_bytes) if split else (64, 4 * width, 64 * width)
-        last, masks = vectors * panels, a.w_index + index_words(a.strips) * 8 + strip * a.k * mask_bytes
+        last, masks = vectors * panels, a.w_index + 8 * a.strips + strip * a.k * mask_bytes
         source = a.w + read_i64(a.w_index + 8 * strip) if compressed else a.w + strip * a.k * step_bytes
         following, ring = source + a.k * step_bytes, RING - 1 if last == columns else -1
         for first in range(0, a.k, chunk):

@@ -52,15 +52,15 @@ def _shifted(builder: ir.IRBuilder, address: Any, count: int) -> Any:
     return builder.add(address, ir.Constant(_LONG, count))
 
 
-def _multiply_add(builder: ir.IRBuilder, total: Any, x: Any, w: Any) -> Any:
-    if isinstance(total.type.element, ir.FloatType):
+def _multiply_add(builder: ir.IRBuilder, kind: str, total: Any, x: Any, w: Any) -> Any:
+    if kind == "f32":
         return call(builder, "llvm.fma.v16f32", total.type, [w, x, total])
-    return dot_product(builder, total, x, w)
+    return dot_product(builder, total, x, w) if kind == "u8s8" else dot_product(builder, total, w, x)
 
 
 @functools.cache
 def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
-    """Operations on tiles of rows x vectors; kind is "f32", or "u8s8" for int32 sums of products of quads."""
+    """Operations on tiles of a kind: "f32", or int32 sums of quads: "u8s8" (x unsigned, w signed) or "s8u8"."""
     vector = F32.llvm_type if kind == "f32" else I32.llvm_type
     tile = Vector(f"tile_{kind}_{rows}x{vectors}", ir.ArrayType(vector, rows * vectors))
     cells = [(r, v, r * vectors + v) for r in range(rows) for v in range(vectors)]
@@ -92,7 +92,9 @@ def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
             weight = broadcast(b, w, stride, r)
             for v in range(vectors):
                 i = r * vectors + v
-                value = b.insert_value(value, _multiply_add(b, b.extract_value(value, i), xs[v], weight), i)
+                value = b.insert_value(
+                    value, _multiply_add(b, kind, b.extract_value(value, i), xs[v], weight), i
+                )
         return value
 
     def zero(b: ir.IRBuilder) -> Any:

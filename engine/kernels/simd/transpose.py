@@ -50,6 +50,16 @@ def _emit(builder: ir.IRBuilder, load: Load, places: tuple[Any, Any, Any, Any]) 
         builder.store(column, at(builder, _address(builder, targets, i, target_offset), _F32), align=4)
 
 
+def _emit_columns(builder: ir.IRBuilder, source: Any, stride: Any, target: Any) -> None:
+    def row_of(i: int) -> Any:
+        return builder.add(source, builder.mul(stride, ir.Constant(_LONG, i)))
+
+    rows = [load_vector(builder, row_of(i), _F32) for i in range(8)] + [ir.Constant(_F32, None)] * 8
+    for i, column in enumerate(_transposed(builder, rows)):
+        place = builder.add(target, ir.Constant(_LONG, 64 * i))
+        builder.store(column, at(builder, place, _F32), align=4)
+
+
 def _bytes(widen: str) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
     def load(builder: ir.IRBuilder, address: Any, zero: Any, scale: Any) -> Any:
         values = builder.load(at(builder, address, _BYTES), align=1)
@@ -83,3 +93,5 @@ transpose_f32 = instruction(
 # (sources, source offset, targets, target offset, zero point, scale): rows of bytes, dequantised on the way.
 transpose_u8 = instruction("void", (*_ADDRESSES, "i64", "f32"), _emit_bytes("zext"))
 transpose_s8 = instruction("void", (*_ADDRESSES, "i64", "f32"), _emit_bytes("sext"))
+# (source, stride, target): eight rows of sixteen 32-bit values to sixteen rows of eight, filled with zeros to sixteen.
+transpose_eight = instruction("void", ("i64", "i64", "i64"), _emit_columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.graph.ir import Node, Value
+from engine.kernels.cost import panels_of_block
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE, STORE_CENTRED, STORE_F32, STORE_QUANTIZED
 from engine.kernels.row import Array, PackedWeights, ProductShape
@@ -91,13 +92,23 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "start": product.start if product.start is not None else 0,
         "strips": packed.strips,
         "panels": lanes.panels,
-        "panel_block": max(1, builder.machine.l2_bytes // 2 // x.panel_bytes),
+        "lanes": lanes.inner,
+        "panel_block": panels_of_block(x.panel_bytes, builder.machine.l2_bytes),
         "epilogue": Record(EPILOGUE, fields),
     }
     kernel = choice.row.kernels[lanes.width]
     tiles = packed.strips * lanes.panels
     builder.emit(
-        Layer(node.name, node.op, kernel.name, 1, packed.sparsity, choice.reason, choice.runners_up),
+        Layer(
+            node.name,
+            node.op,
+            kernel.name,
+            1,
+            packed.sparsity,
+            choice.reason,
+            choice.runners_up,
+            choice.cost_ns,
+        ),
         kernel,
         Record(PRODUCT, args),
         tiles=tiles,
@@ -105,6 +116,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         writes=y.buffers,
         tile_ns=choice.cost_ns / tiles,
         scratch=choice.row.scratch(lanes.width),
+        together=min(choice.row.run, lanes.panels),
     )
     keep(node, builder, y)
 
@@ -132,4 +144,4 @@ def _epilogue(
 
 def product_choice(builder: Builder, operand: str, shape: ProductShape) -> Choice:
     """The row for this product."""
-    return choose(operand, shape, builder.forced_family)
+    return choose(operand, shape, builder.forced_family, builder.rates, builder.machine.precision)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from engine.graph.ir import Node
 from engine.kernels.block4_int8.pack import quads_of
+from engine.kernels.column_blocks_f32.pack import alive_blocks
 from engine.kernels.layout import Lanes
-from engine.kernels.row import Array, ProductShape
+from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
@@ -28,13 +31,32 @@ def _epilogue_bias(node: Node, builder: Builder, index: int, m: int) -> dict[str
     return {"bias": builder.padded(bias.array, m + STRIP_MARGIN, np.float32)}
 
 
-def _nonzeros(array: Array) -> int:
-    return int(np.count_nonzero(array))
+@dataclass(frozen=True, slots=True)
+class WeightFacts:
+    """What lowering must know of weights before and beside their packed form.
+
+    alive_quads   quads of four consecutive k that are not all zero; None for float32
+    row_sums      int64 [m]; empty for float32
+    alive_4x1     blocks of four consecutive rows at one k that are not all zero; alive_8x1: of eight;
+                  None for integers, and where nothing is zero
+    """
+
+    nonzeros: int
+    alive_quads: int | None
+    row_sums: Array
+    alive_4x1: int | None = None
+    alive_8x1: int | None = None
 
 
-def _alive_quads(w: Array) -> int:
-    """Quads of four consecutive k that are not all zero."""
-    return int(np.count_nonzero(quads_of(w).view(np.int32)))
+def _facts(w: Array) -> WeightFacts:
+    nonzeros = int(np.count_nonzero(w))
+    fours, eights = (None, None) if nonzeros == w.size else (alive_blocks(w, 4), alive_blocks(w, 8))
+    return WeightFacts(nonzeros, None, np.zeros(0, np.int64), fours, eights)
+
+
+def _integer_facts(w: Array) -> WeightFacts:
+    alive = int(np.count_nonzero(quads_of(w).view(np.int32)))
+    return WeightFacts(int(np.count_nonzero(w)), alive, w.sum(axis=1, dtype=np.int64))
 
 
 def _linear(node: Node, builder: Builder) -> Lowered:
@@ -42,13 +64,19 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     if weights is None or (bias is not None and bias.array is None):
         return "its weights or bias are not constant"
     value = required(node, 0)
+    axes = node.attrs["weight_axes"]
     m, k = weight_matrix(node, weights).shape
-    nonzeros = builder.weights.packed(weights, "nonzeros", _nonzeros)
-    choice = product_choice(builder, "f32", ProductShape(m, k, nonzeros, Lanes.of(value.shape)))
+    facts = builder.weights.lasting(
+        weights, ("facts", axes), WeightFacts, lambda a: _facts(weight_matrix(node, a))
+    )
+    lanes, fours, eights = Lanes.of(value.shape), facts.alive_4x1, facts.alive_8x1
+    shape = ProductShape(m, k, facts.nonzeros, lanes, alive_4x1=fours, alive_8x1=eights)
+    choice = product_choice(builder, "f32", shape)
     x = builder.form(value, choice.row.reads)
-    packed = builder.weights.packed(
+    packed = builder.weights.lasting(
         weights,
-        (choice.row.family, node.attrs["weight_axes"]),
+        (choice.row.family, axes),
+        PackedWeights,
         lambda a: choice.row.pack(weight_matrix(node, a)),
     )
     epilogue = _epilogue_bias(node, builder, 2, m)
@@ -65,13 +93,13 @@ def _signed(node: Node, weights: Array) -> Array:
     return (w.astype(np.int16) - zero).astype(np.int8)
 
 
-def _start(node: Node, w: Array, bias: Array | None) -> Array:
+def _start(node: Node, row_sums: Array, bias: Array | None) -> Array:
     """First sums of every row: the integer bias, less the zero point's share. Wraps as int32 sums do."""
-    start = -int(node.attrs["zero_point"]) * w.sum(axis=1, dtype=np.int64)
+    start = -int(node.attrs["zero_point"]) * row_sums
     if bias is not None:
         start = start + bias.reshape(-1)
-    padded = np.zeros(w.shape[0] + STRIP_MARGIN, np.int64)
-    padded[: w.shape[0]] = start
+    padded = np.zeros(row_sums.size + STRIP_MARGIN, np.int64)
+    padded[: row_sums.size] = start
     return padded.astype(np.int32)
 
 
@@ -83,19 +111,19 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
     if weights is None or scale is None:
         return "its weights or scale are not constant"
     axes, zero = node.attrs["weight_axes"], node.attrs["weight_zero"]
-    signed = builder.weights.packed(weights, ("signed", axes, zero), lambda a: _signed(node, a))
-    m, k = signed.shape
+    m, k = weight_matrix(node, weights).shape
     value = required(node, 0)
-    nonzeros, alive = builder.weights.packed(
-        weights, ("alive", axes, zero), lambda _: (_nonzeros(signed), _alive_quads(signed))
+    facts = builder.weights.lasting(
+        weights, ("facts", axes, zero), WeightFacts, lambda a: _integer_facts(_signed(node, a))
     )
-    choice = product_choice(builder, "u8", ProductShape(m, k, nonzeros, Lanes.of(value.shape), alive))
+    shape = ProductShape(m, k, facts.nonzeros, Lanes.of(value.shape), facts.alive_quads)
+    choice = product_choice(builder, "u8", shape)
     x = builder.form(value, choice.row.reads)
-    packed = builder.weights.packed(
-        weights, (choice.row.family, axes, zero), lambda _: choice.row.pack(signed)
+    packed = builder.weights.lasting(
+        weights, (choice.row.family, axes, zero), PackedWeights, lambda a: choice.row.pack(_signed(node, a))
     )
     form = ("start", axes, zero, node.attrs["zero_point"], None if integer_bias is None else id(integer_bias))
-    start = builder.weights.packed(weights, form, lambda _: _start(node, signed, integer_bias))
+    start = builder.weights.packed(weights, form, lambda _: _start(node, facts.row_sums, integer_bias))
     epilogue: dict[str, Field] = {
         "integer": 1,
         "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),

@@ -50,3 +50,17 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
 def test_a_read_only_folder_is_no_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     assert not _hit(str(tmp_path))
+
+
+def test_a_kernel_lends_its_inner_functions_to_nobody() -> None:
+    """Weak functions of the same name, in kernels of two processes, would be taken for each other."""
+    probe = (
+        "from engine.kernels.amx_f32.rows import ROW\n"
+        "text = ROW.kernels[64].assembly()\n"
+        "print('.weak' in text, text.count('@function') > 2)"
+    )
+    environment = {**os.environ, "ENGINE_CACHE_DIR": "off"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
-from engine.jit import active_level, detected_level, known_levels
+from engine.cpu import cpu_architecture
+from engine.jit import active_level, detected_level, known_levels, target
 from engine.jit.target import LEVELS, cpu_features
 
 PROBE = """
@@ -37,7 +39,7 @@ def _level_with(**environment: str) -> str:
 def test_the_detected_level_is_the_best_whose_needs_are_met() -> None:
     level = detected_level()
     assert cpu_features().issuperset(level.needs)
-    better = LEVELS[LEVELS.index(level) + 1 :]
+    better = [other for other in LEVELS[LEVELS.index(level) + 1 :] if not other.tiles]
     assert all(level.arch != other.arch or not cpu_features().issuperset(other.needs) for other in better)
     assert set(active_level().needs) <= cpu_features()
 
@@ -46,6 +48,7 @@ def test_the_detected_level_is_the_best_whose_needs_are_met() -> None:
 def test_a_level_is_taken_or_refused_by_name(name: str) -> None:
     level = next(level for level in LEVELS if level.name == name)
     possible = level.arch in ("any", detected_level().arch) and cpu_features().issuperset(level.needs)
+    possible = possible and not (level.tiles and target.tile_permission() == "denied")
     answer = _level_with(ENGINE_ISA=name)
     assert answer == name if possible else answer.startswith(f"refused: ENGINE_ISA={name}")
 
@@ -69,3 +72,41 @@ def test_a_lower_level_uses_none_of_the_wider_registers() -> None:
         [sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "True"]
+
+
+TILES = frozenset(LEVELS[-1].needs)
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted", "permission", "is_offered"),
+    [("", True, "granted", True), ("", False, "denied", False), ("avx2", True, "not asked", True)],
+)
+def test_tiles_need_the_systems_permission(
+    monkeypatch: pytest.MonkeyPatch, asked: str, granted: bool, permission: str, is_offered: bool
+) -> None:
+    requests: list[bool] = []
+
+    def request() -> bool:
+        requests.append(granted)
+        return granted
+
+    monkeypatch.setattr(target, "cpu_features", lambda: TILES)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(target, "request_tiles", request)
+    monkeypatch.setenv("ENGINE_ISA", asked)
+    monkeypatch.delenv("NM_ARCH", raising=False)
+    target.tile_permission.cache_clear()
+    try:
+        assert target.tile_permission() == target.tile_permission() == permission
+        assert len(requests) == (permission != "not asked"), "the system is asked once"
+        # Denied: the next level, without a word.
+        assert [level.name for level in target._offered()][-1] == ("amx" if is_offered else "avx512_vnni")
+    finally:
+        target.tile_permission.cache_clear()
+
+
+def test_the_permission_can_be_seen() -> None:
+    assert cpu_architecture()["amx_permission"] == target.tile_permission()
+    if not cpu_features().issuperset(TILES):
+        assert target.tile_permission() == "unsupported"
+        assert active_level().name != "amx"

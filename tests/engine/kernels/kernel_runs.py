@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def planes_of(x: Array, lanes: Lanes, planes: int) -> Array:
     return out
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Array, Lanes], Array]] = {
     "panel": panel_of,
     "quads": quads_of,
     "bytes": bytes_of,
@@ -108,10 +109,15 @@ FORMS = {
 }
 
 
+def most_of(row: ProductRow, n: int) -> int:
+    """n lanes, or as many of them as the row takes."""
+    return n if row.most_lanes is None else min(n, row.most_lanes)
+
+
 def form_of(row: ProductRow, x: Array, lanes: Lanes) -> Array:
-    """x[k, n] as the row reads it; skips the test where the row has no kernel for panels of this width."""
-    if lanes.width not in row.kernels:
-        pytest.skip(f"{row.family} has no kernel for panels of {lanes.width} lanes")
+    """x[k, n] as the row reads it; skips the test where the row has no kernel for these lanes."""
+    if not row.takes(lanes):
+        pytest.skip(f"{row.family} has no kernel for {lanes.inner} lanes")
     return FORMS[row.reads](x, lanes)
 
 
@@ -155,6 +161,7 @@ def run_product(
         "start": 0 if start is None else start.ctypes.data,
         "strips": packed.strips,
         "panels": lanes.panels,
+        "lanes": lanes.inner,
         "panel_block": panel_block,
         "epilogue": record.ctypes.data,
     }

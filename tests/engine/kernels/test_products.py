@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_runs import form_of, matrix_of, matrix_of_quads, panel_of, run_product, sparse_matrix
+from kernel_runs import form_of, matrix_of, matrix_of_quads, most_of, panel_of, run_product, sparse_matrix
 from scipy.special import erf
 
+from engine.kernels.bf16_planes.split import bf16_parts
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductRow, aligned
 from engine.lowering.choose import ALL_ROWS
 
 FLOAT_ROWS = [row for row in ALL_ROWS if row.operand == "f32" and row.precision == "f32"]
 INTEGER_ROWS = [row for row in ALL_ROWS if row.operand == "u8"]
+BF16_ROWS = [row for row in ALL_ROWS if row.precision == "bf16"]
+RUN_ROWS = [row for row in ALL_ROWS if row.run > 1]
 MARGIN = 128
 
 # m, k, lanes, density: below, at and above each tile border; empty rows; all zero; full; every panel width.
@@ -30,6 +33,11 @@ CASES = [
     (97, 300, 130, 0.1),
     (200, 31, 192, 1.0),
     (33, 1601, 70, 0.1),
+    (70, 97, 2, 1.0),
+    (128, 130, 3, 0.5),
+    (145, 33, 4, 1.0),
+    (17, 601, 5, 0.1),
+    (200, 64, 8, 1.0),
 ]
 
 
@@ -40,13 +48,63 @@ def test_float_product_keeps_the_f32_grade(row: ProductRow, m: int, k: int, n: i
     w, x = sparse_matrix(source, m, k, density), source.standard_normal((k, n)).astype(np.float32)
     lanes = Lanes(1, n)
     y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes)
-    exact = w.astype(np.float64) @ x
-    # The f32 grade: units of 2**-24 times the sum of magnitudes, 8 at most, 1 in the mean square.
-    unit = 2.0**-24 * (np.abs(w).astype(np.float64) @ np.abs(x)) + 1e-30
-    error = np.abs(matrix_of(y, m, n) - exact) / unit
     assert intact
+    _check_grade(matrix_of(y, m, n), w, x)
+
+
+def _check_grade(y: Any, w: Any, x: Any) -> None:
+    """The f32 grade: units of 2**-24 times the sum of magnitudes, 8 at most, 1 in the mean square."""
+    unit = 2.0**-24 * (np.abs(w).astype(np.float64) @ np.abs(x)) + 1e-30
+    error = np.abs(y - w.astype(np.float64) @ x) / unit
     assert error.max() <= 8
     assert np.sqrt(np.mean(error**2)) <= 1
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize("k", [768, 3072])
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_long_sums_keep_the_f32_grade(row: ProductRow, k: int, density: float) -> None:
+    source, n = np.random.default_rng(k), most_of(row, 64)
+    w, x = sparse_matrix(source, 64, k, density), source.standard_normal((k, n)).astype(np.float32)
+    lanes = Lanes(1, n)
+    y, _ = run_product(row, row.pack(w), form_of(row, x, lanes), lanes)
+    _check_grade(matrix_of(y, 64, n), w, x)
+
+
+def _rounded(x: Any) -> Any:
+    """float32 rounded to bfloat16."""
+    return (bf16_parts(x, 1)[0].astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+@pytest.mark.parametrize("row", BF16_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize(("m", "k", "n", "density"), CASES)
+def test_bfloat16_product_rounds_its_operands_alone(
+    row: ProductRow, m: int, k: int, n: int, density: float
+) -> None:
+    source = np.random.default_rng(m * k + n)
+    w, x = sparse_matrix(source, m, k, density), source.standard_normal((k, n)).astype(np.float32)
+    lanes = Lanes(1, n)
+    y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes)
+    assert intact
+    _check_grade(matrix_of(y, m, n), _rounded(w), _rounded(x))
+
+
+@pytest.mark.parametrize("row", RUN_ROWS, ids=lambda row: row.family)
+def test_more_panels_than_a_run_holds(row: ProductRow) -> None:
+    source, m, k, n = np.random.default_rng(9), 40, 100, 64 * (row.run + 1) + 3
+    lanes = Lanes(1, n)
+    w = (source.integers(-3, 4, (m, k)) * (source.random((m, k)) < 0.3)).astype(np.int8)
+    x = source.integers(0, 8, (k, n))
+    one, start = np.ones(1, np.float32), aligned(m + MARGIN, np.int32)
+    fields: dict[str, Any] = {"integer": 1, "scale": one.ctypes.data, "start": start}
+    if row.operand == "f32":
+        fields = {}
+    operands = (w.astype(np.float32), x.astype(np.float32)) if row.operand == "f32" else (w, x)
+    y, intact = run_product(
+        row, row.pack(operands[0]), form_of(row, operands[1], lanes), lanes, panel_block=100, **fields
+    )
+    assert intact
+    assert np.array_equal(matrix_of(y, m, n), w.astype(np.int64) @ x)
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS, ids=lambda row: row.family)
@@ -68,7 +126,7 @@ def test_integer_product_is_exact(row: ProductRow, m: int, k: int, n: int, densi
 @pytest.mark.parametrize("row", INTEGER_ROWS, ids=lambda row: row.family)
 @pytest.mark.parametrize(("byte", "weight"), [(255, -128), (255, 127), (0, -128)])
 def test_integer_product_never_saturates_between(row: ProductRow, byte: int, weight: int) -> None:
-    m, k, n = 13, 260, 20
+    m, k, n = 13, 260, most_of(row, 20)
     lanes, start = Lanes(1, n), aligned(m + MARGIN, np.int32)
     w, x = np.full((m, k), weight, np.int8), np.full((k, n), byte, np.uint8)
     scale = np.ones(1, np.float32)
@@ -81,7 +139,7 @@ def test_integer_product_never_saturates_between(row: ProductRow, byte: int, wei
 @pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: row.family)
 def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
     source = np.random.default_rng(5)
-    m, k, n = 110, 130, 150
+    m, k, n = 110, 130, most_of(row, 150)
     lanes = Lanes(1, n)
     fields: dict[str, Any] = {}
     if row.operand == "f32":
@@ -92,7 +150,7 @@ def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
             form_of(row, source.integers(0, 256, (k, n)), lanes),
         )
         scale = np.full(1, 0.01, np.float32)
-        fields: dict[str, Any] = {
+        fields = {
             "integer": 1,
             "scale": scale.ctypes.data,
             "start": aligned(m + MARGIN, np.int32),
@@ -127,7 +185,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_epilogue_adds_bias_and_residual_then_activates(row: ProductRow, activation: str) -> None:
     source = np.random.default_rng(11)
-    m, k, n = 30, 40, 70
+    m, k, n = 30, 40, most_of(row, 70)
     lanes = Lanes(1, n)
     w, x = sparse_matrix(source, m, k, 0.5), source.standard_normal((k, n)).astype(np.float32)
     bias, addend = aligned(m + MARGIN, np.float32), source.standard_normal((m, n)).astype(np.float32)

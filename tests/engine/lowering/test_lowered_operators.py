@@ -58,7 +58,7 @@ def test_linear(shape: tuple[int, ...], axes: str) -> None:
     x, array = fed("x", floats(*shape))
     weights = floats(shape[-1], 11) if axes == "km" else floats(11, shape[-1])
     residual, addend = fed("r", floats(*shape[:-1], 11))
-    options = {"weight_axes": axes, "activation": "gelu", "store": None}
+    options: dict[str, Any] = {"weight_axes": axes, "activation": "gelu", "store": None}
     y = node("linear", x, constant(weights), constant(floats(11)), residual, **options)[0]
     check([y], {x: array, residual: addend})
 
@@ -73,7 +73,12 @@ def test_quantized_linear(shape: tuple[int, ...], dtype: Any, zero: int, per_cha
     weights = SOURCE.integers(info.min, info.max, (shape[-1], 13), endpoint=True).astype(dtype)
     scale = np.abs(floats(13 if per_channel else 1, scale=1e-3)) + np.float32(1e-4)
     whole = SOURCE.integers(-1000, 1000, 13).astype(np.int32)
-    options = {"weight_axes": "km", "weight_zero": zero, "zero_point": 117, "activation": "none"}
+    options: dict[str, Any] = {
+        "weight_axes": "km",
+        "weight_zero": zero,
+        "zero_point": 117,
+        "activation": "none",
+    }
     inputs = (xq, constant(weights), constant(scale), constant(whole), constant(floats(13)))
     plain = node("quantized_linear", *inputs, store=None, product=None, **options)[0]
     stored = node(
@@ -145,7 +150,7 @@ def test_attention(b: int, s: int, t: int, heads: int, depth: int, mask_shape: A
         "score_multiplier": np.float32(1),
         "store": None,
     }
-    options = {"heads": heads, "multiplier": np.float32(0.3), "zero_masked_rows": False}
+    options: dict[str, Any] = {"heads": heads, "multiplier": np.float32(0.3), "zero_masked_rows": False}
     y = node("attention", q[0], k[0], v[0], mask, **options, context_multiplier=np.float32(1), **plain)[0]
     check([y], feeds, atol=3e-5)
 
@@ -153,8 +158,16 @@ def test_attention(b: int, s: int, t: int, heads: int, depth: int, mask_shape: A
 def test_attention_of_a_quantised_graph_sums_whole_numbers_exactly() -> None:
     b, s, heads, depth = 2, 21, 2, 8
     q, k, v = (fed(n, SOURCE.integers(-128, 128, (b, s, heads * depth)).astype(np.float32)) for n in "qkv")
-    options = {"heads": heads, "multiplier": np.float32(1e-3), "context_multiplier": np.float32(2.0**-7)}
-    rounding = {"probability": (np.float32(1 / 255), 0), "scores": None, "score_multiplier": np.float32(1)}
+    options: dict[str, Any] = {
+        "heads": heads,
+        "multiplier": np.float32(1e-3),
+        "context_multiplier": np.float32(2.0**-7),
+    }
+    rounding: dict[str, Any] = {
+        "probability": (np.float32(1 / 255), 0),
+        "scores": None,
+        "score_multiplier": np.float32(1),
+    }
     store = ("quantized", np.float32(0.5), 130)
     y = node("attention", q[0], k[0], v[0], zero_masked_rows=False, store=store, **options, **rounding)[0]
     graph, plan = compiled([y], [q[0], k[0], v[0]])
@@ -206,7 +219,12 @@ def test_attention_wholly_masked_rows() -> None:
     q, k, v = (fed(n, floats(1, 4, 8)) for n in "qkv")
     mask, array = fed("mask", np.full((1, 1, 4, 4), -np.inf, np.float32))
     array[0, 0, 0, 0] = 0
-    options = {"heads": 2, "multiplier": np.float32(1), "context_multiplier": np.float32(1), "store": None}
+    options: dict[str, Any] = {
+        "heads": 2,
+        "multiplier": np.float32(1),
+        "context_multiplier": np.float32(1),
+        "store": None,
+    }
     options |= {"probability": None, "scores": None, "score_multiplier": np.float32(1)}
     zeros = node("attention", q[0], k[0], v[0], mask, zero_masked_rows=True, **options)[0]
     nans = node("attention", q[0], k[0], v[0], mask, zero_masked_rows=False, **options)[0]

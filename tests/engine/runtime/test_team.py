@@ -65,6 +65,11 @@ def expected(steps: int, tiles: int) -> list[int]:
     return values
 
 
+def built(program: Program, members: int) -> Any:
+    """A plan, of any type: its outputs are arrays here, as no step runs on the host."""
+    return build(program, members)
+
+
 def run_chain(team: Team, plan: Any) -> None:
     for _, place in plan.outputs:
         place[...] = 0
@@ -80,7 +85,7 @@ def cores(count: int) -> tuple[Core, ...]:
 @pytest.mark.parametrize("members", [1, 2, 3, 5])
 def test_every_tile_runs_once_and_after_what_it_needs(members: int) -> None:
     team = Team(cores(members))
-    plan = build(chain(12, 7), team.members)
+    plan = built(chain(12, 7), team.members)
     want = expected(12, 7)
     for _ in range(300):
         run_chain(team, plan)
@@ -90,7 +95,7 @@ def test_every_tile_runs_once_and_after_what_it_needs(members: int) -> None:
 
 def test_plans_alternate_on_one_team() -> None:
     team = Team(cores(3))
-    plans = [build(chain(steps, tiles), team.members) for steps, tiles in ((3, 5), (9, 2), (1, 50))]
+    plans = [built(chain(steps, tiles), team.members) for steps, tiles in ((3, 5), (9, 2), (1, 50))]
     for turn in range(300):
         plan = plans[turn % 3]
         run_chain(team, plan)
@@ -100,7 +105,7 @@ def test_plans_alternate_on_one_team() -> None:
 
 def test_callers_of_several_threads_queue() -> None:
     team = Team(cores(2))
-    plans = [build(chain(6, 4), team.members) for _ in range(4)]
+    plans = [built(chain(6, 4), team.members) for _ in range(4)]
     wrong: list[int] = []
 
     def calls(plan: Any) -> None:
@@ -120,7 +125,7 @@ def test_callers_of_several_threads_queue() -> None:
 
 def test_an_interrupted_request_leaves_the_team_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     team = Team(cores(2))
-    plan = build(chain(6, 4), team.members)
+    plan = built(chain(6, 4), team.members)
     begin = team_module._begin
 
     def interrupted(*arguments: int) -> int:
@@ -139,7 +144,7 @@ def test_an_interrupted_request_leaves_the_team_usable(monkeypatch: pytest.Monke
 def test_the_interpreter_runs_on_while_a_request_computes() -> None:
     """The word that ends the step is set by another Python thread: a held GIL would hang here."""
     team = Team(cores(1))
-    plan = build(chain(1, 1, wait_for_word), team.members)
+    plan = built(chain(1, 1, wait_for_word), team.members)
     start = threading.Event()
 
     def release() -> None:
@@ -157,7 +162,7 @@ def test_the_interpreter_runs_on_while_a_request_computes() -> None:
 
 def test_stopped_workers_start_again() -> None:
     team = Team(cores(2))
-    plan = build(chain(3, 3), team.members)
+    plan = built(chain(3, 3), team.members)
     run_chain(team, plan)
     team.stop()
     run_chain(team, plan)
@@ -174,7 +179,7 @@ def _in_child(team: Team, plan: Any, answer: Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_has_workers_of_its_own() -> None:
     team = Team(cores(2))
-    plan = build(chain(3, 3), team.members)
+    plan = built(chain(3, 3), team.members)
     run_chain(team, plan)
     context = multiprocessing.get_context("fork")
     answer = context.Queue()

@@ -1,0 +1,1 @@
+"""Block-sparse float32 products: blocks of consecutive rows that share one k."""

@@ -1,0 +1,1 @@
+"""Dense float32 products over few lanes."""

@@ -1,0 +1,51 @@
+"""Dense float32 over 1 to 8 lanes: as fast as the weights can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.kernels.cost import Coefficients, Work
+from engine.kernels.products.vector_strips import (
+    MOST_LANES,
+    VECTOR_SCRATCH,
+    WIDTH,
+    pack_values,
+    unpack_values,
+    vector_kernel,
+    vector_work,
+)
+from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
+
+
+def pack(w: Array) -> PackedWeights:
+    """float32 w[m, k], any strides."""
+    return pack_values(w, w.shape[1], int(np.count_nonzero(w)))
+
+
+def unpack(packed: PackedWeights) -> Array:
+    """The matrix that `pack` was given."""
+    return unpack_values(packed, packed.k)
+
+
+def _work(shape: ProductShape) -> Work:
+    return vector_work(shape, shape.k)
+
+
+# Measured on an EPYC (Zen 4), one core, at each of these levels.
+_COEFFICIENTS = {
+    "avx512_vnni": {WIDTH: Coefficients(0.179, 0.455, 2.2, 0, 0.00215)},
+    "avx2": {WIDTH: Coefficients(0.257, 0.423, 1.98, 0, 0.00343)},
+    "generic": {WIDTH: Coefficients(20.6, 0, 3.76, 0, 0.00286)},
+}
+
+ROW = ProductRow(
+    family="matrix_vector_f32",
+    operand="f32",
+    reads="panel",
+    kernels={WIDTH: vector_kernel("matrix_vector_f32", "f32")},
+    pack=pack,
+    k_steps=lambda k: k,
+    cost=Cost(_work, _COEFFICIENTS),
+    scratch=lambda _width: VECTOR_SCRATCH,
+    most_lanes=MOST_LANES,
+)

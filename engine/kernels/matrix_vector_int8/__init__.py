@@ -1,0 +1,1 @@
+"""Dense int8 products over few lanes."""
