@@ -35,7 +35,7 @@ def calibrate() -> Rates:
             _measure(team, Case(operand, m, k, LANES[0]), LANES, points)
         for pattern in patterns:
             # Patterns beside the first tell little more of the rows that the first has shown.
-            for m, k in SIZES if pattern == patterns[0] else SIZES[::2]:
+            for m, k in SIZES if pattern == patterns[0] else SIZES[::3]:
                 for zeros in ZEROS:
                     _measure(team, Case(operand, m, k, LANES[0], zeros, pattern), SPARSE_LANES, points)
     rates: defaultdict[str, dict[int, Coefficients]] = defaultdict(dict)

@@ -95,7 +95,7 @@ def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int) -> Wor
     return Work(units * lanes.vectors, groups * lanes.panels, m * lanes.vectors, k * lanes.vectors, far)
 
 
-def column_block_work(m: int, k: int, lanes: Lanes, alive: int, rows: int) -> Work:
+def column_block_work(m: int, k: int, lanes: Lanes, alive: float, rows: int) -> Work:
     """The work of a sparse form in blocks of `rows` rows at one k, of which so many are alive."""
     far = _far_bytes(4.0 * (rows + 1) * alive, k * lanes.row_bytes, lanes)
     groups = -(-m // rows) * lanes.panels

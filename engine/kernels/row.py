@@ -84,6 +84,7 @@ class ProductRow:
     precision    "f32", or "bf16": offered only where the user asked for it
     emulated     its instructions are not there but spelled out: for tests, never offered
     run          panels of one strip that the kernel likes to have in one claim
+    suits        whether weights have the zeros that the family is made for: where not, only the user can choose it
     most_lanes   positions that the kernel takes at most, all of one sequence; None: any number
     """
 
@@ -98,6 +99,7 @@ class ProductRow:
     precision: str = "f32"
     emulated: bool = False
     run: int = 1
+    suits: Callable[[ProductShape], bool] = lambda _shape: True
     most_lanes: int | None = None
 
     def takes(self, lanes: Lanes) -> bool:

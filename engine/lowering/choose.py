@@ -91,8 +91,10 @@ def choose(
     operand: str, shape: ProductShape, forced: str | None, rates: Rates, precision: str = "f32"
 ) -> Choice:
     """The row predicted to be fastest; a forced family wins where it fits. The same for the same rates."""
+    fitting = fitting_rows(operand, shape, precision)
+    offered = [row for row in fitting if row.suits(shape) or row.family == forced]
     ranked = sorted(
-        ((predicted_time(row, shape, rates), row) for row in fitting_rows(operand, shape, precision)),
+        ((predicted_time(row, shape, rates), row) for row in offered),
         key=lambda pair: pair[0],
     )
     reason = "cheapest"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.bench.kernels.measure import Trial, median_times
+from engine.bench.kernels.measure import Trial, Typical, times
 from engine.calibration.product import Subject
 from engine.kernels.cost import Rates
 from engine.lowering.choose import choose
@@ -53,22 +54,29 @@ class Verdict:
 
 
 def verdicts(work: Sequence[Trial], team: Team, rates: Rates, seconds: float) -> Iterator[Verdict]:
-    """A verdict for every subject among the trials of one layer and number of lanes; slow picks are timed twice."""
-    found = list(_judge(work, team, rates, seconds))
+    """A verdict for every subject among the trials of one layer and number of lanes.
+
+    A pick that seems slow is timed once more, by the least of its samples: a busy machine must not condemn it.
+    """
+    found = list(_judge(work, team, rates, seconds, statistics.median))
     doubtful = {id(verdict.subject.w) for verdict in found if not verdict.is_good}
     if doubtful:
         dense = [trial for trial in work if not trial.row.skips_zeros]
         again = [trial for trial in work if trial.row.skips_zeros and id(trial.subject.w) in doubtful]
-        confirmed = {id(v.subject.w): v for v in _judge([*dense, *again], team, rates, _LONGER * seconds)}
+        confirmed = {
+            id(v.subject.w): v for v in _judge([*dense, *again], team, rates, _LONGER * seconds, min)
+        }
         found = [confirmed.get(id(verdict.subject.w), verdict) for verdict in found]
     yield from found
 
 
-def _judge(work: Sequence[Trial], team: Team, rates: Rates, seconds: float) -> Iterator[Verdict]:
-    times, _ = median_times(work, team, seconds)
-    dense = {t.row.family: ns for t, ns in zip(work, times, strict=True) if not t.row.skips_zeros}
+def _judge(
+    work: Sequence[Trial], team: Team, rates: Rates, seconds: float, typical: Typical
+) -> Iterator[Verdict]:
+    taken, _ = times(work, team, seconds, typical)
+    dense = {t.row.family: ns for t, ns in zip(work, taken, strict=True) if not t.row.skips_zeros}
     by_weights: dict[int, tuple[Subject, dict[str, float]]] = {}
-    for trial, ns in zip(work, times, strict=True):
+    for trial, ns in zip(work, taken, strict=True):
         entry = by_weights.setdefault(id(trial.subject.w), (trial.subject, dict(dense)))
         entry[1][trial.row.family] = ns
     for subject, measured in by_weights.values():

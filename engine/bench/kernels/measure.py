@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from engine.runtime.team import Team
 
 # Seconds for all calls of one layer, lanes and number of cores, where five rounds take less.
 LAYER_S = 1.0
+
+Typical = Callable[[Sequence[float]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +78,37 @@ def trials(
     found = []
     for base in wanted:
         subject = base.over(lanes)
+        shape = subject.shape
         for row in subject.rows(precision):
             is_named = not families or row.family in families or not row.skips_zeros
-            if is_named and (row.skips_zeros or base.case.zeros == 0):
+            if is_named and row.suits(shape) and (row.skips_zeros or base.case.zeros == 0):
                 found.append(Trial(row, subject))
     return found
 
 
-def median_times(work: Sequence[Trial], team: Team, seconds: float) -> tuple[list[float], float]:
-    """(median nanoseconds of each trial, operations a nanosecond of the peak loop in the same turns)."""
+def times(
+    work: Sequence[Trial], team: Team, seconds: float, typical: Typical = statistics.median
+) -> tuple[list[float], float]:
+    """(nanoseconds of each trial, operations a nanosecond of the peak loop in the same turns).
+
+    typical   of several samples: the median, or the least where other processes may be at work
+    """
     peak = peak_of(work[0].row.operand)
     calls = [timed_peak(peak, team).run]
     calls += [timed_product(trial.subject, trial.row.family, team).run for trial in work]
-    medians = [1e9 * statistics.median(samples) for samples in in_turns(calls, seconds)]
-    return medians[1:], peak_operations(peak, team) / medians[0]
+    taken = [1e9 * typical(samples) for samples in in_turns(calls, seconds)]
+    return taken[1:], peak_operations(peak, team) / taken[0]
 
 
 def figures(layer: Layer, work: Sequence[Trial], team: Team, seconds: float = LAYER_S) -> Iterator[Figure]:
     """Measure the trials of one layer and number of lanes."""
-    times, peak = median_times(work, team, seconds)
+    taken, peak = times(work, team, seconds)
     dense = [
         ns
-        for trial, ns in zip(work, times, strict=True)
+        for trial, ns in zip(work, taken, strict=True)
         if not trial.row.skips_zeros and trial.row.precision == "f32"
     ]
-    for trial, ns in zip(work, times, strict=True):
+    for trial, ns in zip(work, taken, strict=True):
         case, shape = trial.subject.case, trial.subject.shape
         gops = operations(trial.row, shape, case.lanes) / ns
         yield Figure(

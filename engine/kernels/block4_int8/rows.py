@@ -26,9 +26,9 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.49, 1.52, 3.3, 0.0587, 0.00255),
-        32: Coefficients(0.395, 3.43, 2.7, 0, 0.000445),
-        64: Coefficients(0.386, 5.49, 2.7, 0.00568, 0.00539),
+        16: Coefficients(0.496, 1.45, 3.5, 0, 0),
+        32: Coefficients(0.395, 2.98, 2.95, 0, 9.79e-05),
+        64: Coefficients(0.385, 5.25, 2.9, 0.0419, 0.00138),
     },
     "avx2": {
         16: Coefficients(1.15, 1.15, 4.39, 0.0999, 0.000409),

@@ -14,9 +14,9 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.229, 0, 7.77, 6.82, 0.0094),
-        32: Coefficients(0.273, 0, 1.73, 1.08, 0.00103),
-        64: Coefficients(0.29, 0, 1.03, 0.279, 0),
+        16: Coefficients(0.278, 0, 0.682, 0, 0),
+        32: Coefficients(0.277, 0, 0.325, 0.0414, 0),
+        64: Coefficients(0.274, 0, 1.98, 1.36, 0),
     },
     "avx2": {
         16: Coefficients(0.28, 0, 1.99, 1.16, 8.47e-05),

@@ -14,9 +14,9 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.276, 0, 3.89, 0.0511, 0.00617),
-        32: Coefficients(0.276, 0, 3.6, 0.0455, 0.00192),
-        64: Coefficients(0.273, 0, 3.75, 0.197, 0.00533),
+        16: Coefficients(0.277, 0, 3.6, 0, 0.000303),
+        32: Coefficients(0.275, 0, 3.54, 0.0358, 0.000829),
+        64: Coefficients(0.27, 0, 3.83, 0.411, 0.0046),
     },
     "avx2": {
         16: Coefficients(0.862, 0, 4.82, 0.0821, 0.00257),

@@ -4,7 +4,7 @@
 
     strip 0, k 0:  w[0][0]  w[1][0] ... w[63][0]     byte 256 * (strip * k_steps + k) + 4 * row
              k 1:  w[0][1]  w[1][1] ... w[63][1]
-    last strip:    as many rows as m needs, in sixteens: [k][16], [k][32], [k][48] or [k][64]
+    last strip:    where it is not whole, as many sixteens of rows as m needs, one after another: [16 rows][k][16]
     int8:          a "value" is a quad of four k's
 
     w vector ──>   rows 0-15   rows 16-31 ...
@@ -17,6 +17,7 @@ the epilogue is every product's. Rows beyond m and k's beyond a whole quad are z
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,9 @@ def pack_values(values: Array, k: int, nonzeros: int) -> PackedWeights:
     first.reshape(whole, steps, STRIP)[:] = (
         values[: whole * STRIP].reshape(whole, STRIP, steps).transpose(0, 2, 1)
     )
-    last.reshape(steps, tail)[:, :rest] = values[whole * STRIP :].T
+    padded = np.zeros((tail, steps), values.dtype)
+    padded[:rest] = values[whole * STRIP :]
+    last.reshape(-1, steps, 16)[:] = padded.reshape(-1, 16, steps).transpose(0, 2, 1)
     return PackedWeights(entries, aligned(0, np.int32), m, k, -(-m // STRIP), STRIP, nonzeros)
 
 
@@ -63,7 +66,8 @@ def unpack_values(packed: PackedWeights, steps: int) -> Array:
     whole = packed.m // STRIP
     first, last = np.split(packed.entries, [whole * STRIP * steps])
     rows = first.reshape(whole, steps, STRIP).transpose(0, 2, 1).reshape(-1, steps)
-    return np.concatenate([rows, last.reshape(steps, -1).T])[: packed.m]
+    tail = last.reshape(-1, steps, 16).transpose(0, 2, 1).reshape(-1, steps)
+    return np.concatenate([rows, tail])[: packed.m]
 
 
 # -- body
@@ -79,55 +83,51 @@ def _register_tiles() -> list[tuple[int, int]]:
     return fitting
 
 
-def _tile_pass(lanes: int, vectors: int, kind: str) -> Callable[..., None]:
-    """So many steps of k for one register tile; adds to sums in scratch, a row of 64 a lane."""
+def _tile_pass(lanes: int, vectors: int, kind: str, w_stride: int) -> Callable[..., None]:
+    """So many steps of k for one register tile; adds to sums in scratch, a row of 64 a lane.
+
+    w_stride   bytes from one step's weights to the next's
+    """
     tile = tile_operations(lanes, vectors, kind)
     load, step, save = tile.load, tile.step, tile.save
 
     @inner
-    def run(k: int, x: int, w: int, w_stride: int, sums: int) -> None:
+    def run(k: int, x: int, w: int, sums: int) -> None:
         total = load(sums, _STRIP_BYTES)
-        for _ in range(k // 2):
+        for _ in range(k):
             total = step(total, x, 4, w)
-            total = step(total, x + _PANEL_ROW, 4, w + w_stride)
-            x += 2 * _PANEL_ROW
-            w += 2 * w_stride
-        if k % 2 != 0:
-            total = step(total, x, 4, w)
+            x += _PANEL_ROW
+            w += w_stride
         save(total, sums, _STRIP_BYTES)
 
     return run
 
 
-def _strip_pass(lanes: int, vectors: int, kind: str) -> Callable[..., None]:
-    """One strip of `present` vectors, for all lanes, so many at a time."""
-    wide, narrow = _tile_pass(lanes, vectors, kind), _tile_pass(lanes, 1, kind)
+def _lane_pass(lanes: int, vectors: int, kind: str) -> Callable[..., int]:
+    """Some steps of k of one strip, for so many lanes at a time as long as there are as many."""
+    wide, narrow = _tile_pass(lanes, vectors, kind, _STRIP_BYTES), _tile_pass(lanes, 1, kind, 64)
 
     @inner
-    def run(a: Any, present: int, w: int, sums: int) -> None:
-        stride = 64 * present
-        for first in range(0, a.k, _CHUNK):
-            steps = least(_CHUNK, a.k - first)
-            for lane in range(0, a.lanes, lanes):
-                x, y = a.x + first * _PANEL_ROW + 4 * lane, sums + lane * _STRIP_BYTES
-                weights = w + first * stride
-                if present == _VECTORS:
-                    for v in range(0, _STRIP_BYTES, 64 * vectors):
-                        wide(steps, x, weights + v, _STRIP_BYTES, y + v)
-                else:
-                    for v in range(0, stride, 64):
-                        narrow(steps, x, weights + v, stride, y + v)
+    def run(a: Any, first: int, lane: int, w: int, whole: int, rest: int, sums: int) -> int:
+        steps = least(_CHUNK, a.k - first)
+        for _ in range((a.lanes - lane) // lanes):
+            x, y = a.x + first * _PANEL_ROW + 4 * lane, sums + lane * _STRIP_BYTES
+            for v in range(0, whole, 64 * vectors):
+                wide(steps, x, w + first * _STRIP_BYTES + v, y + v)
+            for v in range(0, rest, 64):
+                narrow(steps, x, w + first * 64 + v * a.k, y + v)
+            lane += lanes
+        return lane
 
     return run
 
 
-def _either(most: int, few: Callable[..., None], many: Callable[..., None]) -> Callable[..., None]:
+def _after(one: Callable[..., int], other: Callable[..., int]) -> Callable[..., int]:
+    """Lanes by `one`, then those that are left by `other`."""
+
     @inner
-    def run(a: Any, present: int, w: int, sums: int) -> None:
-        if a.lanes <= most:
-            few(a, present, w, sums)
-        else:
-            many(a, present, w, sums)
+    def run(a: Any, first: int, lane: int, w: int, whole: int, rest: int, sums: int) -> int:
+        return other(a, first, one(a, first, lane, w, whole, rest, sums), w, whole, rest, sums)
 
     return run
 
@@ -137,10 +137,8 @@ def vector_kernel(family: str, kind: str) -> Kernel:
 
     kind   "f32", or "s8u8" for integer sums that begin at `start`
     """
-    *smaller, largest = _register_tiles()
-    strip_pass = _strip_pass(*largest, kind)
-    for lanes, vectors in reversed(smaller):
-        strip_pass = _either(lanes, _strip_pass(lanes, vectors, kind), strip_pass)
+    tiles = [_lane_pass(lanes, vectors, kind) for lanes, vectors in reversed(_register_tiles())]
+    all_lanes = functools.reduce(_after, tiles)
     integer = kind == "s8u8"
 
     @kernel(family, f"{MOST_LANES}x{STRIP}__panel{WIDTH}")
@@ -152,8 +150,14 @@ def vector_kernel(family: str, kind: str) -> Kernel:
             for at in range(0, _SUMS, 64):
                 begin = load_i32(a.start + 4 * row + at % _STRIP_BYTES) if integer else splat_i32(0)
                 store_i32(begin, scratch + at)
+            # Either a whole strip or the rest of m, as counts: as a condition that all loops shared, LLVM's
+            # highest level of optimisation lost the first lanes' products.
             present = least(_VECTORS, (m - row + 15) // 16)
-            strip_pass(a, present, a.w + strip * a.k * _STRIP_BYTES, scratch)
+            whole = least(1, (m - row) // STRIP)
+            rest = 64 * present * (1 - whole)
+            w = a.w + strip * a.k * _STRIP_BYTES
+            for first in range(0, a.k, _CHUNK):
+                all_lanes(a, first, 0, w, whole * _STRIP_BYTES, rest, scratch)
             for v in range(present):
                 transpose_eight(scratch + 64 * v, _STRIP_BYTES, scratch + _SUMS + v * 16 * _PANEL_ROW)
             finish(a.epilogue, scratch + _SUMS, row, STRIP, 0)

@@ -27,7 +27,7 @@ from engine.calibration.timing import in_turns
 from engine.kernels.cost import Coefficients, Work, for_level, panels_of_block, predicted_ns
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductRow, ProductShape
-from engine.lowering.choose import PRODUCT_ROWS, choose, measured_rates
+from engine.lowering.choose import PRODUCT_ROWS, choose, fitting_rows, measured_rates
 from engine.machine.rates import rates_file, read_rates, write_rates
 from engine.machine.topology import topology
 from engine.runtime.team import Team
@@ -99,9 +99,10 @@ def test_the_choice_follows_from_the_rates_alone() -> None:
     for operand, shape in shapes():
         plain = choose(operand, shape, None, {})
         assert choose(operand, shape, None, {}) == plain
-        order = [plain.cost_ns, *(ns for _, ns in plain.runners_up)]
+        suited = [row.family for row in fitting_rows(operand, shape) if row.suits(shape)]
+        order = [plain.cost_ns, *(ns for family, ns in plain.runners_up if family in suited)]
         assert order == sorted(order)
-        for family, _ in plain.runners_up:
+        for family in suited:
             rates = {family: {shape.lanes.width: free}}
             assert choose(operand, shape, None, rates).row.family == family
 
@@ -175,8 +176,15 @@ def test_calibrating_prices_every_row_and_keeps_it(own_cache: Path, monkeypatch:
 @pytest.mark.parametrize("row", PRODUCT_ROWS, ids=lambda row: row.family)
 def test_a_timed_product_runs_the_family_that_was_asked_for(row: ProductRow) -> None:
     team = Team(topology().cores[:1])
-    for lanes in (n for n in (1, 16, 64) if row.takes(Lanes(1, n))):
-        plan = timed_product(Subject.of(Case(row.operand, 20, 36, lanes, 0.5)), row.family, team).plan
+    cases = [
+        Case(row.operand, 24, 36, lanes, 0.7, pattern)
+        for lanes in (1, 16, 64)
+        for pattern in PATTERNS_OF[row.operand]
+    ]
+    taken = [subject for subject in map(Subject.of, cases) if row in subject.rows("bf16")]
+    assert taken
+    for subject in taken:
+        plan = timed_product(subject, row.family, team).plan
         assert any(layer.kernel.startswith(row.family) for layer in plan.layers)
 
 

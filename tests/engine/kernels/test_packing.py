@@ -78,7 +78,7 @@ def test_column_blocks_round_trip(sizes: tuple[int, int], density: float, rows: 
 @pytest.mark.parametrize("rows", [4, 8])
 def test_column_blocks_hold_what_is_alive_alone(rows: int) -> None:
     alive = sparse_matrix(np.random.default_rng(0), 96 // rows, 50, 0.2)
-    w = np.repeat(alive, rows, axis=0)[:90]
+    w = np.repeat(alive, rows, axis=0)[:93]
     assert columns.alive_blocks(w, rows) == np.count_nonzero(alive)
     assert len(columns.pack(w, rows, 48).entries) == np.count_nonzero(alive)
 

@@ -18,6 +18,7 @@ from engine.lowering.choose import ALL_ROWS
 FLOAT_ROWS = [row for row in ALL_ROWS if row.operand == "f32" and row.precision == "f32"]
 INTEGER_ROWS = [row for row in ALL_ROWS if row.operand == "u8"]
 BF16_ROWS = [row for row in ALL_ROWS if row.precision == "bf16"]
+FEW_ROWS = [row for row in ALL_ROWS if row.most_lanes is not None]
 RUN_ROWS = [row for row in ALL_ROWS if row.run > 1]
 MARGIN = 128
 
@@ -105,6 +106,24 @@ def test_more_panels_than_a_run_holds(row: ProductRow) -> None:
     )
     assert intact
     assert np.array_equal(matrix_of(y, m, n), w.astype(np.int64) @ x)
+
+
+@pytest.mark.parametrize("row", FEW_ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize("m", [1, 6, 16, 33, 50, 63, 64, 70, 113, 128])
+@pytest.mark.parametrize("k", [1, 2, 4, 8, 9, 31, 32, 33, 97, 300])
+def test_every_number_of_few_lanes_and_every_tail(row: ProductRow, m: int, k: int) -> None:
+    source, one, start = np.random.default_rng(m * k), np.ones(1, np.float32), aligned(m + MARGIN, np.int32)
+    kinds, fields = (np.float32, np.float32), {}
+    if row.operand == "u8":
+        kinds, fields = (np.int8, np.uint8), {"integer": 1, "scale": one.ctypes.data, "start": start}
+    # Whole numbers whose sums are exact in either type.
+    w = source.integers(-8, 9, (m, k)).astype(kinds[0])
+    packed = row.pack(w)
+    for n in range(1, int(row.most_lanes or 0) + 1):
+        x, lanes = source.integers(0, 9, (k, n)).astype(kinds[1]), Lanes(1, n)
+        y, intact = run_product(row, packed, form_of(row, x, lanes), lanes, **fields)
+        assert intact
+        assert np.array_equal(matrix_of(y, m, n), w.astype(np.int64) @ x.astype(np.int64)), n
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS, ids=lambda row: row.family)
