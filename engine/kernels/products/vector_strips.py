@@ -39,8 +39,8 @@ STRIP, WIDTH = 64, 16
 _VECTORS, _STRIP_BYTES, _PANEL_ROW = STRIP // 16, 4 * STRIP, 4 * WIDTH
 _SUMS, _STAGING = MOST_LANES * _STRIP_BYTES, STRIP * _PANEL_ROW
 VECTOR_SCRATCH = _SUMS + _STAGING
-# Steps of k whose weights, 8 KiB, stay in L1 where one register tile does not hold all rows and lanes. Of 16 to 64
-# steps, with and without prefetching, this was the fastest on Zen 4.
+# Steps of k whose weights, 8 KiB, stay in L1 where one register tile does not hold all rows and lanes.
+# Prefetching a chunk ahead (16, 32 and 64 steps, one run each on Zen 4) was no faster than 32 steps without.
 _CHUNK = 32
 
 
@@ -150,8 +150,8 @@ def vector_kernel(family: str, kind: str) -> Kernel:
             for at in range(0, _SUMS, 64):
                 begin = load_i32(a.start + 4 * row + at % _STRIP_BYTES) if integer else splat_i32(0)
                 store_i32(begin, scratch + at)
-            # Either a whole strip or the rest of m, as counts: as a condition that all loops shared, LLVM's
-            # highest level of optimisation lost the first lanes' products.
+            # Either a whole strip or the rest of m, as counts. Written as conditions inside of the loops, some lanes
+            # came out as 0 at LLVM's highest level of optimisation, and right at the lower ones; why is not known.
             present = least(_VECTORS, (m - row + 15) // 16)
             whole = least(1, (m - row) // STRIP)
             rest = 64 * present * (1 - whole)

@@ -113,9 +113,9 @@ def test_more_panels_than_a_run_holds(row: ProductRow) -> None:
 @pytest.mark.parametrize("k", [1, 2, 4, 8, 9, 31, 32, 33, 97, 300])
 def test_every_number_of_few_lanes_and_every_tail(row: ProductRow, m: int, k: int) -> None:
     source, one, start = np.random.default_rng(m * k), np.ones(1, np.float32), aligned(m + MARGIN, np.int32)
-    kinds, fields = (np.float32, np.float32), {}
-    if row.operand == "u8":
-        kinds, fields = (np.int8, np.uint8), {"integer": 1, "scale": one.ctypes.data, "start": start}
+    is_float = row.operand == "f32"
+    kinds = ("float32", "float32") if is_float else ("int8", "uint8")
+    fields: dict[str, Any] = {} if is_float else {"integer": 1, "scale": one.ctypes.data, "start": start}
     # Whole numbers whose sums are exact in either type.
     w = source.integers(-8, 9, (m, k)).astype(kinds[0])
     packed = row.pack(w)
