@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--kernels", nargs="*", metavar="FAMILY", help="only these beside the dense ones (default: all)"
     )
-    parser.add_argument("--full", action="store_true", help="all layers and lanes; takes half an hour")
+    parser.add_argument("--full", action="store_true", help="all layers and lanes; takes long")
     parser.add_argument(
         "--check",
         action="store_true",
