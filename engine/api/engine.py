@@ -100,7 +100,11 @@ class Engine:
         self._model = replace(self._model, inputs=tuple(map(_with_shape, self._model.inputs, self._shapes)))
         self._team = team_of(min(self._num_cores, len(topology().cores)))
         self._machine = Machine(
-            self._team.members, l2_bytes(), check_precision(precision), check_kernel(kernel)
+            self._team.members,
+            l2_bytes(),
+            check_precision(precision),
+            check_kernel(kernel),
+            self._team.parts,
         )
         self._weights = WeightStore(open_packed_cache())
         self._plans: OrderedDict[tuple[Dims, ...], Compiled] = OrderedDict()

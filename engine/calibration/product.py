@@ -76,7 +76,7 @@ def timed_product(subject: Subject, family: str, team: Team) -> Timed:
     Raises InternalError when the family cannot take the case.
     """
     case = subject.case
-    builder = Builder(Machine(team.members, l2_bytes(), "bf16"), subject.packed, family)
+    builder = Builder(Machine(team.members, l2_bytes(), "bf16", parts=team.parts), subject.packed, family)
     x = graph_input("x", _F32 if case.operand == "f32" else _U8, (case.lanes, case.k))
     panel = new_panel(x.shape, quads=case.operand == "u8")
     (builder.quads if case.operand == "u8" else builder.panels)[x] = panel

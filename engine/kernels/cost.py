@@ -69,6 +69,12 @@ def panels_of_block(panel_bytes: int, l2: int) -> int:
     return max(1, l2 // 2 // panel_bytes)
 
 
+def even_block(panels: int, parts: int, most: int) -> int:
+    """Panels of a block, at most `most`, such that whole blocks make up each part's share of all panels."""
+    share = -(-panels // parts)
+    return -(-share // -(-share // most))
+
+
 def _far_bytes(packed_bytes: float, panel_bytes: int, lanes: Lanes) -> float:
     """Packed weights larger than the cache come from beyond it, once a block of panels."""
     l2 = l2_bytes()

@@ -33,6 +33,7 @@ F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
 class Machine:
     """What lowering must know: members of the team, bytes of a core's L2, and what the user asked for.
 
+    parts       into which the tiles of a step are cut, one for each core or group of cores
     precision   "f32", or "bf16": products of float32 may round their operands to bfloat16
     family      of product kernels, taken wherever it fits; None leaves the choice to the cost model
     """
@@ -41,6 +42,7 @@ class Machine:
     l2_bytes: int
     precision: str = "f32"
     family: str | None = None
+    parts: int = 1
 
 
 @dataclass(slots=True)

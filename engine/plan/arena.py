@@ -57,6 +57,9 @@ def touched(step: Step | HostStep) -> tuple[set[int], set[int]]:
 
 
 FOREVER = 1 << 60
+_ALWAYS = Life(0, FOREVER)
+# How much larger than the smallest arena one may be whose buffers keep to places of their size.
+SLOT_LIMIT = 2.0
 
 
 def lives(program: Program, waiting: list[bool]) -> dict[int, Life]:
@@ -77,14 +80,45 @@ def lives(program: Program, waiting: list[bool]) -> dict[int, Life]:
 
 
 def place(buffers: Iterable[Buffer], life: dict[int, Life]) -> tuple[dict[int, int], int]:
-    """(offset by identity, bytes of the arena). Buffers nobody touches, and permanent ones, live throughout."""
-    always = Life(0, FOREVER)
+    """(offset by identity, bytes of the arena). Buffers nobody touches, and permanent ones, live throughout.
+
+    Buffers of one size share places of their own, so that a core finds its part of the lanes in the same bytes
+    step after step, and writes nothing that lies in another core's cache; unless that takes far more memory.
+    """
+    spans = [(b, _ALWAYS if b.permanent else life.get(id(b), _ALWAYS)) for b in buffers]
+    packed = _place_packed(spans)
+    slots = _place_in_slots(spans)
+    return slots if slots[1] <= SLOT_LIMIT * packed[1] else packed
+
+
+def _rounded_size(buffer: Buffer) -> int:
+    return -(-max(buffer.size, 1) // ALIGNMENT) * ALIGNMENT
+
+
+def _place_in_slots(spans: list[tuple[Buffer, Life]]) -> tuple[dict[int, int], int]:
+    """Each buffer in a slot of its own size: the free one that was used last, as it is the warmest."""
+    slots: dict[int, list[tuple[int, int]]] = {}
+    offsets: dict[int, int] = {}
+    total = 0
+    for buffer, span in sorted(spans, key=lambda item: item[1].first):
+        size = _rounded_size(buffer)
+        free = [slot for slot in slots.setdefault(size, []) if slot[0] < span.first]
+        if free:
+            slots[size].remove(max(free))
+        else:
+            total += size
+        offset = max(free)[1] if free else total - size
+        slots[size].append((span.last, offset))
+        offsets[id(buffer)] = offset
+    return offsets, total
+
+
+def _place_packed(spans: list[tuple[Buffer, Life]]) -> tuple[dict[int, int], int]:
+    """Largest first, each at the lowest offset that is free through all of its life."""
     placed: list[tuple[int, int, Life]] = []
     offsets: dict[int, int] = {}
-    for buffer in sorted(buffers, key=lambda b: -b.size):
-        span = always if buffer.permanent else life.get(id(buffer), always)
-        size = -(-max(buffer.size, 1) // ALIGNMENT) * ALIGNMENT
-        offset = 0
+    for buffer, span in sorted(spans, key=lambda item: -item[0].size):
+        size, offset = _rounded_size(buffer), 0
         for begin, end, other in sorted(placed, key=lambda item: item[0]):
             if other.last < span.first or span.last < other.first:
                 continue

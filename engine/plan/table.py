@@ -1,7 +1,7 @@
 """The words that the plan writes and the team reads.
 
 step      64 bytes   kernel | args | tiles | grain | wait from
-counter   64 bytes   claim: generation << 32 | next tile;   done: tiles finished
+counter   64 bytes   done: tiles finished;   a claim for each part of the tiles: generation << 32 | next tile
 request              table | counters | scratch | scratch bytes of a member | first step | last step + 1
 """
 
@@ -19,9 +19,11 @@ STEP = np.dtype(
         ("unused", np.int64, (3,)),
     ]
 )
-COUNTER = np.dtype([("claim", np.int64), ("done", np.int64), ("unused", np.int64, (6,))])
+# A counter is one cache line: so many parts at most.
+MOST_PARTS = 7
+COUNTER = np.dtype([("done", np.int64), ("claims", np.int64, (MOST_PARTS,))])
 ROW = 64
 KERNEL, ARGS, TILES, GRAIN, WAIT_FROM = range(0, 40, 8)
-CLAIM, DONE = 0, 8
+DONE, CLAIMS = 0, 8
 
 REQUEST_WORDS = 6

@@ -5,9 +5,9 @@ word. A request is written into the mailbox and the workers' words are raised; t
 itself and then waits for tiles, never for workers. No Python object, lock or condition is between a
 request's first step and its last.
 
-    mailbox   sequence | table | counters | scratch, bytes of a member | steps from, to
+    mailbox   sequence | table | counters | scratch, bytes of a member | steps from, to | parts | the caller's part
     request   the same without the sequence: kept by the plan, copied into the mailbox
-    bell      one line a worker: raised to the request's sequence number; parked; busy; stop; cpu
+    bell      one line a worker: raised to the request's sequence number; parked; busy; stop; cpu; part
 
 The sequence is odd while the mailbox is being written, so a worker that wakes late can tell a torn
 reading from a whole one.
@@ -29,11 +29,11 @@ from engine.machine.atomics import load_word, relax, store_word
 from engine.machine.topology import Core, pin_this_thread
 from engine.machine.waiting import current_cpu, give_way, park, ticks, unpark
 from engine.options import environment_flag
-from engine.plan.table import CLAIM, DONE, REQUEST_WORDS, ROW
-from engine.runtime.walk import FINISHED, STALE, wait_for_steps, walk_step
+from engine.plan.table import CLAIMS, DONE, MOST_PARTS, REQUEST_WORDS, ROW, TILES
+from engine.runtime.walk import FINISHED, STALE, first_tile, wait_for_steps, walk_step
 
-SEQUENCE, TABLE, COUNTERS, SCRATCH, SCRATCH_BYTES, FROM, TO = range(0, 56, 8)
-RAISED, PARKED, BUSY, STOP, CPU = range(0, 40, 8)
+SEQUENCE, TABLE, COUNTERS, SCRATCH, SCRATCH_BYTES, FROM, TO, PARTS, CALLER_PART = range(0, 72, 8)
+RAISED, PARKED, BUSY, STOP, CPU, PART = range(0, 48, 8)
 BELL = 64
 # Looks at the bell before a worker goes to sleep: some 50 microseconds, so that back-to-back requests find it awake.
 AWAKE = 2000
@@ -44,15 +44,16 @@ LAST_SEQUENCE = 1 << 30
 
 
 @inner
-def _serve(mailbox: int, member: int) -> None:
+def _serve(mailbox: int, member: int, part: int) -> None:
     """Walk the request that the mailbox holds, if it can be read whole."""
     sequence = load_word(mailbox + SEQUENCE)
     table, counters = load_word(mailbox + TABLE), load_word(mailbox + COUNTERS)
     step, last = load_word(mailbox + FROM), load_word(mailbox + TO)
     scratch = load_word(mailbox + SCRATCH) + member * load_word(mailbox + SCRATCH_BYTES)
+    parts = read_i64(mailbox + PARTS)
     if sequence & 1 != 0 or load_word(mailbox + SEQUENCE) != sequence:
         return
-    while step < last and walk_step(table, counters, step, sequence, scratch) == FINISHED:
+    while step < last and walk_step(table, counters, step, sequence, scratch, part, parts) == FINISHED:
         step += 1
 
 
@@ -78,13 +79,16 @@ def _work(mailbox: int, bell: int, member: int) -> None:
         seen = load_word(bell + RAISED)
         store_word(1, bell + BUSY)
         if load_word(bell + STOP) == 0:
-            _serve(mailbox, member)
+            _serve(mailbox, member, read_i64(bell + PART))
         store_word(0, bell + BUSY)
 
 
 @inner
-def _ring(bells: int, workers: int, sequence: int) -> None:
-    """Ring for all workers but one: that of the caller's own core, which would take the core away from it."""
+def _ring(bells: int, workers: int, sequence: int) -> int:
+    """Ring for all workers but one: that of the caller's own core, which would take the core away from it.
+
+    Returns the part of the one who is spared: it is the caller's.
+    """
     cpu, spare = current_cpu(), workers - 1
     for worker in range(workers):
         if read_i64(bells + worker * BELL + CPU) == cpu:
@@ -95,6 +99,7 @@ def _ring(bells: int, workers: int, sequence: int) -> None:
             store_word(sequence, bell + RAISED)
             if load_word(bell + PARKED) != 0:
                 unpark(bell + RAISED)
+    return read_i64(bells + spare * BELL + PART)
 
 
 @inner
@@ -106,15 +111,27 @@ def _take_part(mailbox: int, step: int) -> int:
         read_i64(mailbox + COUNTERS),
     )
     first, last, scratch = read_i64(mailbox + FROM), read_i64(mailbox + TO), read_i64(mailbox + SCRATCH)
+    part, parts = read_i64(mailbox + CALLER_PART), read_i64(mailbox + PARTS)
     until = ticks() + SLICE
     while step < last:
-        if walk_step(table, counters, step, sequence, scratch) == STALE:
+        if walk_step(table, counters, step, sequence, scratch, part, parts) == STALE:
             return -1
         step += 1
         if step < last and ticks() > until:
             return step
     wait_for_steps(table, counters, first, last, sequence)
     return -1
+
+
+@inner
+def _reset_counters(mailbox: int, sequence: int) -> None:
+    table, counters = read_i64(mailbox + TABLE), read_i64(mailbox + COUNTERS)
+    parts = read_i64(mailbox + PARTS)
+    for step in range(read_i64(mailbox + FROM), read_i64(mailbox + TO)):
+        tiles, counter = read_i64(table + step * ROW + TILES), counters + step * ROW
+        store_word(0, counter + DONE)
+        for part in range(parts):
+            store_word((sequence << 32) + first_tile(tiles, part, parts), counter + CLAIMS + 8 * part)
 
 
 @compiled("i64", "i64", "i64", "i64")
@@ -126,15 +143,11 @@ def _begin(mailbox: int, bells: int, workers: int, request: int) -> int:
     store_word(sequence - 1, mailbox + SEQUENCE)
     for word in range(REQUEST_WORDS):
         write_i64(read_i64(request + 8 * word), mailbox + TABLE + 8 * word)
-    counters = read_i64(mailbox + COUNTERS)
-    first, last = read_i64(mailbox + FROM), read_i64(mailbox + TO)
-    for step in range(first, last):
-        store_word(0, counters + step * ROW + DONE)
-        store_word(sequence << 32, counters + step * ROW + CLAIM)
+    _reset_counters(mailbox, sequence)
     store_word(sequence, mailbox + SEQUENCE)
     if workers > 0:
-        _ring(bells, workers, sequence)
-    return _take_part(mailbox, first)
+        write_i64(_ring(bells, workers, sequence), mailbox + CALLER_PART)
+    return _take_part(mailbox, read_i64(mailbox + FROM))
 
 
 @compiled("i64", "i64")
@@ -148,7 +161,8 @@ def _abandon(mailbox: int, bells: int, workers: int) -> int:
     store_word(load_word(mailbox + SEQUENCE) | 1, mailbox + SEQUENCE)
     counters = read_i64(mailbox + COUNTERS)
     for step in range(read_i64(mailbox + FROM), read_i64(mailbox + TO)):
-        store_word(0, counters + step * ROW + CLAIM)
+        for part in range(read_i64(mailbox + PARTS)):
+            store_word(0, counters + step * ROW + CLAIMS + 8 * part)
     for worker in range(workers):
         while load_word(bells + worker * BELL + BUSY) != 0:
             give_way()
@@ -175,6 +189,9 @@ class Team:
         self.workers = len(cores) if len(cores) > 1 else 0
         self._mailbox = aligned(16, np.int64)
         self._bells = aligned((max(self.workers, 1), BELL // 8), np.int64)
+        # Cores beyond the parts of a counter share them, neighbours first.
+        self._parts = min(max(self.workers, 1), MOST_PARTS)
+        self._mailbox[PARTS // 8] = self._parts
         self._mailbox_address, self._bells_address = self._mailbox.ctypes.data, self._bells.ctypes.data
         self._kept: list[Any] = []
         self._threads: list[threading.Thread] = []
@@ -187,6 +204,11 @@ class Team:
     def members(self) -> int:
         """Scratch places a plan must have: the caller's and each worker's."""
         return 1 + self.workers
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the tiles of a step are cut: each core begins with the same one at every step."""
+        return self._parts
 
     def run(self, owner: Any, request: int) -> None:
         """Walk the steps of a request and return when they are finished.
@@ -229,6 +251,7 @@ class Team:
         self._bells[:] = 0
         for worker in range(self.workers):
             self._bells[worker, CPU // 8] = self.cores[worker].cpu
+            self._bells[worker, PART // 8] = worker * self._parts // self.workers
             arguments = (self._mailbox_address, self._bells_address + worker * BELL, worker + 1)
             cpu = self.cores[worker].cpu if environment_flag("ENGINE_PIN", default=True) else None
             thread = threading.Thread(

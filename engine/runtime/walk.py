@@ -1,10 +1,14 @@
 """Walking a plan: every member of the team goes through the same table of steps and takes tiles.
 
     step table (64 bytes a step)                        counters (64 bytes a step)
-      kernel | args | tiles | grain | wait from | ...      claim: generation << 32 | next tile
-                                                           done:  tiles finished
+      kernel | args | tiles | grain | wait from | ...      done:   tiles finished
+                                                           claims: generation << 32 | next tile, one a part
 
-A member claims tiles by compare-and-swap on `claim`, which also holds the request's generation: a
+    tiles   |<----- part 0 ----->|<----- part 1 ----->| ...     a member begins with its own part, the same at
+                                                                every step, and then helps the others
+
+Tiles are in the order of lanes, so that a core finds in its own cache what it wrote a step earlier.
+A member claims tiles by compare-and-swap on a claim, which also holds the request's generation: a
 member that overslept a whole request finds another generation there and leaves, and can never take a
 tile of the next one. A barrier waits for tiles, not for members: who comes late has missed nothing.
 """
@@ -18,7 +22,7 @@ from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import read_i64
 from engine.machine.atomics import add_word, exchange_word, load_word, relax
 from engine.machine.waiting import give_way
-from engine.plan.table import ARGS, CLAIM, DONE, GRAIN, KERNEL, ROW, TILES, WAIT_FROM
+from engine.plan.table import ARGS, CLAIMS, DONE, GRAIN, KERNEL, ROW, TILES, WAIT_FROM
 
 FINISHED, STALE = 0, 1
 # Looks at a counter before a waiting member yields its core.
@@ -43,7 +47,7 @@ def wait_for_steps(table: int, counters: int, first: int, last: int, generation:
         counter = counters + step * ROW
         looks = 0
         while load_word(counter + DONE) < tiles:
-            if load_word(counter + CLAIM) >> 32 != generation:
+            if load_word(counter + CLAIMS) >> 32 != generation:
                 return STALE
             looks += 1
             if looks < SPINS:
@@ -54,28 +58,50 @@ def wait_for_steps(table: int, counters: int, first: int, last: int, generation:
 
 
 @inner
-def take_tiles(row: int, counter: int, generation: int, scratch: int) -> int:
-    """Take tiles of one step until none is left. FINISHED, or STALE when the request is over."""
-    kernel, args = read_i64(row + KERNEL), read_i64(row + ARGS)
-    tiles, grain = read_i64(row + TILES), read_i64(row + GRAIN)
-    while True:
-        claim = load_word(counter + CLAIM)
-        if claim >> 32 != generation:
-            return STALE
-        begin = claim & 0xFFFFFFFF
-        if begin >= tiles:
-            return FINISHED
-        end = least(begin + grain, tiles)
-        if exchange_word(counter + CLAIM, claim, claim + end - begin) != 0:
-            call_kernel(kernel, args, begin, end, scratch)
-            add_word(counter + DONE, end - begin)
+def first_tile(tiles: int, part: int, parts: int) -> int:
+    """Where a part of the tiles begins."""
+    return tiles * part // parts
 
 
 @inner
-def walk_step(table: int, counters: int, step: int, generation: int, scratch: int) -> int:
+def _take_part_of_step(row: int, claims: int, part: int, end: int, generation: int, scratch: int) -> int:
+    """Take tiles of one part until none is left; returns their number, or -1 when the request is over."""
+    kernel, args, grain = read_i64(row + KERNEL), read_i64(row + ARGS), read_i64(row + GRAIN)
+    word, taken = claims + 8 * part, 0
+    while True:
+        claim = load_word(word)
+        if claim >> 32 != generation:
+            return -1
+        begin = claim & 0xFFFFFFFF
+        if begin >= end:
+            return taken
+        count = least(grain, end - begin)
+        if exchange_word(word, claim, claim + count) != 0:
+            call_kernel(kernel, args, begin, begin + count, scratch)
+            taken += count
+
+
+@inner
+def take_tiles(row: int, counter: int, generation: int, scratch: int, part: int, parts: int) -> int:
+    """Take tiles of one step, the own part first, until none is left. FINISHED, or STALE when the request is over."""
+    tiles, taken = read_i64(row + TILES), 0
+    for offset in range(parts):
+        of = (part + offset) % parts
+        end = first_tile(tiles, of + 1, parts)
+        count = _take_part_of_step(row, counter + CLAIMS, of, end, generation, scratch)
+        if count < 0:
+            return STALE
+        taken += count
+    if taken > 0:
+        add_word(counter + DONE, taken)
+    return FINISHED
+
+
+@inner
+def walk_step(table: int, counters: int, step: int, generation: int, scratch: int, part: int, parts: int) -> int:
     """Wait for what this step needs, then take its tiles."""
     row = table + step * ROW
     wait_from = read_i64(row + WAIT_FROM)
     if wait_from >= 0 and wait_for_steps(table, counters, wait_from, step, generation) == STALE:
         return STALE
-    return take_tiles(row, counters + step * ROW, generation, scratch)
+    return take_tiles(row, counters + step * ROW, generation, scratch, part, parts)

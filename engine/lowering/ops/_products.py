@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.graph.ir import Node, Value
-from engine.kernels.cost import panels_of_block
+from engine.kernels.cost import even_block, panels_of_block
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE, STORE_CENTRED, STORE_F32, STORE_QUANTIZED
 from engine.kernels.row import Array, PackedWeights, ProductShape
@@ -93,7 +93,9 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "strips": packed.strips,
         "panels": lanes.panels,
         "lanes": lanes.inner,
-        "panel_block": panels_of_block(x.panel_bytes, builder.machine.l2_bytes),
+        "panel_block": even_block(
+            lanes.panels, builder.machine.parts, panels_of_block(x.panel_bytes, builder.machine.l2_bytes)
+        ),
         "epilogue": Record(EPILOGUE, fields),
     }
     kernel = choice.row.kernels[lanes.width]
