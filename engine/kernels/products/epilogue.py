@@ -7,7 +7,7 @@
       -> activation
       -> f32 panel | u8 quads | whole numbers around the zero point, as an f32 panel
 
-The program is data (`EPILOGUE`); its steps are loops over a few KiB that are hot in L1.
+The program is data (`EPILOGUE`); the sums, a few KiB that are hot in L1, are read once.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ import numpy as np
 
 from engine.jit import inner, record
 from engine.kernels.simd.arithmetic import (
-    clamp_to_byte,
+    bits_of,
     fused_multiply_add,
     least,
     maximum,
-    round_even,
+    negative,
     splat_f32,
     splat_i32,
     to_float,
-    to_int,
 )
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent, sigmoid
-from engine.kernels.simd.memory import load_f32, load_i32, read_f32, store_f32, store_i32
+from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 
 # Numbers of the activations, as the epilogue's record and the lowering know them.
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5}
 # Forms of the result.
 STORE_F32, STORE_QUANTIZED, STORE_CENTRED = 0, 1, 2
+# 1.5 * 2**23: a float32 of up to 2**22 added to it leaves its nearest whole number in the low bits.
+_MAGIC, _MAGIC_BITS = np.float32(12582912.0), 0x4B400000
 
 EPILOGUE = np.dtype(
     [
@@ -62,72 +63,27 @@ epilogue_of = record(EPILOGUE)
 
 
 @inner
-def _to_float(e: Any, sums: int, stride: int, row: int, rows: int, lane_bytes: int) -> None:
-    """int32 sums to float32, scaled: one rounding by the conversion (beyond 2**24), one by the product."""
-    for r in range(rows):
-        scale = splat_f32(read_f32(e.scale + (row + r) * e.scale_stride))
-        at = sums + r * stride
-        for lane in range(0, lane_bytes, 64):
-            store_f32(to_float(load_i32(at + lane)) * scale, at + lane)
-
-
-@inner
-def _add_bias(e: Any, sums: int, stride: int, row: int, rows: int, lane_bytes: int) -> None:
-    for r in range(rows):
-        bias = splat_f32(read_f32(e.bias + (row + r) * 4))
-        at = sums + r * stride
-        for lane in range(0, lane_bytes, 64):
-            store_f32(load_f32(at + lane) + bias, at + lane)
-
-
-@inner
-def _add_residual(e: Any, sums: int, stride: int, residual: int, rows: int, lane_bytes: int) -> None:
-    for r in range(rows):
-        for lane in range(0, lane_bytes, 64):
-            at = sums + r * stride + lane
-            store_f32(load_f32(at) + load_f32(residual + r * e.row_bytes + lane), at)
-
-
-@inner
-def _activate(e: Any, sums: int, stride: int, rows: int, lane_bytes: int) -> None:
-    activation = e.activation
-    for r in range(rows):
-        for lane in range(0, lane_bytes, 64):
-            at = sums + r * stride + lane
-            x = load_f32(at)
-            if activation == 1:
-                y = maximum(x, splat_f32(np.float32(0)))
-            elif activation == 2:
-                y = gelu(x)
-            elif activation == 3:
-                y = gelu_tanh(x)
-            elif activation == 4:
-                y = hyperbolic_tangent(x)
-            else:
-                y = sigmoid(x)
-            store_f32(y, at)
-
-
-@inner
 def divided(x: Any, step: Any, inverse: Any) -> Any:
     """x / step, correctly rounded, for `inverse` = 1 / step correctly rounded and quotients far from both ends of float32.
 
     The residual of the first quotient is exact by the fused multiply-add, and corrects it (Markstein 1990).
     """
     quotient = x * inverse
-    return fused_multiply_add(
-        fused_multiply_add(splat_f32(np.float32(0)) - quotient, step, x), inverse, quotient
-    )
+    return fused_multiply_add(fused_multiply_add(negative(quotient), step, x), inverse, quotient)
 
 
 @inner
 def quantized(x: Any, step: Any, zero_point: Any) -> Any:
-    """clamp(rint(x / step) + zero_point, 0, 255) as int32, as QuantizeLinear says; NaN gives the zero point's side 0."""
-    # Bounded before the division and the conversion to int, which infinities do not survive.
-    bound = step * splat_f32(np.float32(1024))
-    bounded = lesser(maximum(x, splat_f32(np.float32(0)) - bound), bound)
-    whole = round_even(divided(bounded, step, splat_f32(np.float32(1)) / step))
-    return clamp_to_byte(to_int(whole) + zero_point)
+    """clamp(rint(x / step) + zero_point, 0, 255) as int32, as QuantizeLinear says; NaN gives the zero point's side 0.
+
+    x is bounded first, to what the ends of the range stand for: infinities do not survive the division, and
+    the quotient then lies within the range, where adding 1.5 * 2**23 rounds half to even into the low bits.
+    """
+    zero = to_float(zero_point)
+    low, high = negative(zero) * step, (splat_f32(np.float32(255)) - zero) * step
+    bounded = lesser(maximum(x, low), high)
+    whole = divided(bounded, step, splat_f32(np.float32(1)) / step) + splat_f32(_MAGIC)
+    return bits_of(whole) - (splat_i32(_MAGIC_BITS) - zero_point)
 
 
 @inner
@@ -137,12 +93,38 @@ def rounded(x: Any, step: Any, zero_point: Any) -> Any:
 
 
 @inner
-def _round_product(e: Any, sums: int, stride: int, rows: int, lane_bytes: int) -> None:
-    step, zero_point = splat_f32(e.product_step), splat_i32(e.product_zero)
-    for r in range(rows):
-        for lane in range(0, lane_bytes, 64):
-            at = sums + r * stride + lane
-            store_f32(rounded(load_f32(at), step, zero_point), at)
+def _activated(x: Any, activation: int) -> Any:
+    if activation == 0:
+        y = x
+    elif activation == 1:
+        y = maximum(x, splat_f32(np.float32(0)))
+    elif activation == 2:
+        y = gelu(x)
+    elif activation == 3:
+        y = gelu_tanh(x)
+    elif activation == 4:
+        y = hyperbolic_tangent(x)
+    else:
+        y = sigmoid(x)
+    return y
+
+
+@inner
+def _value(e: Any, at: int, row: int, residual: int) -> Any:
+    """The program up to the activation, for the sums of one row and sixteen lanes.
+
+    int32 sums are scaled with one rounding by the conversion (beyond 2**24) and one by the product.
+    """
+    x = load_f32(at)
+    if e.integer != 0:
+        x = to_float(bits_of(x)) * splat_f32(read_f32(e.scale + row * e.scale_stride))
+    if e.product_step != np.float32(0):
+        x = rounded(x, splat_f32(e.product_step), splat_i32(e.product_zero))
+    if e.bias != 0:
+        x = x + splat_f32(read_f32(e.bias + row * 4))
+    if e.residual != 0:
+        x = x + load_f32(residual)
+    return _activated(x, e.activation)
 
 
 @inner
@@ -183,20 +165,42 @@ def store_rows(e: Any, sums: int, stride: int, row: int, rows: int, y: int, lane
 
 
 @inner
+def _finish_quads(e: Any, sums: int, row: int, rows: int, residual: int, y: int) -> None:
+    step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
+    for first in range(0, rows, 4):
+        for lane in range(0, e.row_bytes, 64):
+            quad = splat_i32(0)
+            # The last of four first: each moves up as the one before it arrives.
+            for r in range(least(first + 4, rows) - 1, first - 1, -1):
+                at = r * e.row_bytes + lane
+                x = _value(e, sums + at, row + r, residual + at)
+                quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
+            store_i32(quad, y + first // 4 * e.row_bytes + lane)
+
+
+@inner
+def _finish_floats(e: Any, sums: int, row: int, rows: int, residual: int, y: int) -> None:
+    step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
+    for r in range(rows):
+        for lane in range(0, e.row_bytes, 64):
+            at = r * e.row_bytes + lane
+            x = _value(e, sums + at, row + r, residual + at)
+            if e.store == STORE_CENTRED:
+                x = to_float(quantized(x, step, zero_point) - zero_point)
+            store_f32(x, y + at)
+
+
+@inner
 def finish(address: int, sums: int, row: int, rows: int, panel: int) -> None:
-    """Run the program at `address` over sums[rows][panel width] of one panel, rows `row` and on."""
+    """Run the program at `address` over sums[rows][panel width] of one panel, rows `row` and on.
+
+    row    a multiple of 4
+    """
     e = epilogue_of(address)
-    stride = e.row_bytes
     present = least(rows, e.m - row)
-    if e.integer != 0:
-        _to_float(e, sums, stride, row, present, stride)
-    if e.product_step != np.float32(0):
-        _round_product(e, sums, stride, present, stride)
-    if e.bias != 0:
-        _add_bias(e, sums, stride, row, present, stride)
-    if e.residual != 0:
-        residual = e.residual + panel * e.residual_panel + row * stride
-        _add_residual(e, sums, stride, residual, present, stride)
-    if e.activation != 0:
-        _activate(e, sums, stride, present, stride)
-    store_rows(e, sums, stride, row, present, e.y + panel * e.y_panel, stride)
+    y = e.y + panel * e.y_panel
+    residual = e.residual + panel * e.residual_panel + row * e.row_bytes
+    if e.store == STORE_QUANTIZED:
+        _finish_quads(e, sums, row, present, residual, y + row // 4 * e.row_bytes)
+    else:
+        _finish_floats(e, sums, row, present, residual, y + row * e.row_bytes)

@@ -24,12 +24,6 @@ def _pick(sign: str) -> Callable[..., Any]:
     return lambda b, x, y: b.select(b.fcmp_ordered(sign, x, y), x, y)
 
 
-def _clamp_to_byte(b: ir.IRBuilder, x: Any) -> Any:
-    low, high = ir.Constant(_I32, [0] * 16), ir.Constant(_I32, [255] * 16)
-    x = b.select(b.icmp_signed("<", x, low), low, x)
-    return b.select(b.icmp_signed(">", x, high), high, x)
-
-
 fused_multiply_add = instruction(
     F32, (F32, F32, F32), lambda b, x, y, z: call(b, "llvm.fma.v16f32", _F32, [x, y, z])
 )
@@ -37,6 +31,7 @@ minimum = instruction(F32, (F32, F32), _pick("<"))
 maximum = instruction(F32, (F32, F32), _pick(">"))
 square_root = instruction(F32, (F32,), _unary("sqrt"))
 round_even = instruction(F32, (F32,), _unary("rint"))
+negative = instruction(F32, (F32,), lambda b, x: b.fneg(x))
 absolute = instruction(F32, (F32,), _unary("fabs"))
 copy_sign = instruction(F32, (F32, F32), lambda b, x, y: call(b, "llvm.copysign.v16f32", _F32, [x, y]))
 to_float = instruction(F32, (I32,), lambda b, x: b.sitofp(x, _F32))
@@ -47,7 +42,6 @@ splat_f32 = instruction(F32, ("f32",), lambda b, x: splat(b, x, _F32))
 splat_i32 = instruction(I32, ("i64",), lambda b, x: splat(b, b.trunc(x, ir.IntType(32)), _I32))
 select = instruction(F32, (MASK, F32, F32), lambda b, m, x, y: b.select(m, x, y))
 least = instruction("i64", ("i64", "i64"), lambda b, x, y: b.select(b.icmp_signed("<", x, y), x, y))
-clamp_to_byte = instruction(I32, (I32,), _clamp_to_byte)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +63,7 @@ MEANINGS = (
     Meaning("maximum", maximum, 2, _second_where_nan(np.maximum)),
     Meaning("square_root", square_root, 1, np.sqrt),
     Meaning("round_even", round_even, 1, np.rint),
+    Meaning("negative", negative, 1, np.negative),
     Meaning("absolute", absolute, 1, np.abs),
     Meaning("copy_sign", copy_sign, 2, np.copysign),
 )

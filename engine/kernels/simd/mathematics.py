@@ -9,6 +9,7 @@ maximum error) and rounded to float32. Errors against float64, over all of float
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from engine.kernels.simd.arithmetic import (
     splat_i32,
     to_int,
 )
+from engine.kernels.simd.lookup import HAS_LOOKUP, piecewise
 
 _LOG2_E = np.float32(1.4426950408889634)
 # ln 2 in two pieces: the first has few bits, so that n * piece is exact (Cody and Waite 1980).
@@ -55,6 +57,7 @@ _Q4, _Q5, _Q6, _Q7, _Q8 = map(
 )
 _TAIL = np.float32(5.7)
 _DECAY_LOWEST = np.float32(-86.0)
+_LOWEST = np.finfo(np.float32).min
 _ONE, _HALF, _TWO, _TANH_SMALL = map(_number, (1.0, 0.5, 2.0, 0.625))
 
 
@@ -145,13 +148,23 @@ def sigmoid(x: Any) -> Any:
     return select(x < splat_f32(np.float32(0)), e * positive, positive)
 
 
-@inner
-def gelu(x: Any) -> Any:
-    """x / 2 * (1 + erf(x / sqrt 2)) (Hendrycks and Gimpel 2016).
+def _upper_tail(x: float) -> float:
+    """x times the chance that a normal variable exceeds x: what GELU lacks of x for positive x."""
+    return x * math.erfc(x / math.sqrt(2)) / 2
 
-    By h = erfc(|x| / sqrt 2) / 2 = exp(-q(|x|)) / 2 it is x h for negative x and x (1 - h) for positive:
-    one branch, and nothing cancels in the tail.
-    """
+
+_tail_in_pieces = piecewise(_upper_tail, 0.1953125)
+
+
+@inner
+def _gelu_by_pieces(x: Any) -> Any:
+    """max(x, 0) - tail(|x|): the tail is even, and small where it is cut off."""
+    return maximum(splat_f32(np.float32(0)), x) - _tail_in_pieces(absolute(x))
+
+
+@inner
+def _gelu_by_exponential(x: Any) -> Any:
+    """By h = erfc(|x| / sqrt 2) / 2 = exp(-q(|x|)) / 2 it is x h for negative x and x (1 - h) for positive."""
     size = absolute(x)
     t = minimum(size, splat_f32(_TAIL))
     q = fused_multiply_add(splat_f32(-_Q8), t, splat_f32(-_Q7))
@@ -163,7 +176,14 @@ def gelu(x: Any) -> Any:
     q = fused_multiply_add(q, t, splat_f32(-_Q1))
     q = fused_multiply_add(q, t, splat_f32(-_Q0))
     half = select(size < splat_f32(_TAIL), _decay(q) * splat_f32(_HALF), splat_f32(np.float32(0)))
-    return x * select(x < splat_f32(np.float32(0)), half, splat_f32(_ONE) - half)
+    # Bounded, as minus infinity times 0 is no number.
+    return maximum(splat_f32(_LOWEST), x) * select(
+        x < splat_f32(np.float32(0)), half, splat_f32(_ONE) - half
+    )
+
+
+# x / 2 * (1 + erf(x / sqrt 2)) (Hendrycks and Gimpel 2016); 0 at minus infinity. Nothing cancels in the tail.
+gelu = _gelu_by_pieces if HAS_LOOKUP else _gelu_by_exponential
 
 
 @inner

@@ -9,10 +9,11 @@ from kernel_runs import Guarded, bytes_of, call, quads_of
 from engine.jit import kernel, record
 from engine.kernels.layout import Lanes, quad_rows
 from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
-from engine.kernels.products.epilogue import divided
+from engine.kernels.products.epilogue import divided, quantized
 from engine.kernels.row import aligned
-from engine.kernels.simd.arithmetic import MEANINGS, Meaning, clamp_to_byte, round_even, splat_f32, to_int
+from engine.kernels.simd.arithmetic import MEANINGS, Meaning, splat_f32, splat_i32
 from engine.kernels.simd.dot import dot_u8s8
+from engine.kernels.simd.lookup import lookup
 from engine.kernels.simd.memory import load_f32, load_i32, store_f32, store_i32
 from engine.kernels.simd.transpose import transpose_f32
 
@@ -85,16 +86,48 @@ def test_dot_product_of_quads_is_exact() -> None:
         assert np.array_equal(y, total + (u.astype(np.int32) * s).reshape(16, 4).sum(axis=1))
 
 
-def test_rounding_to_bytes_is_half_to_even_and_clamped() -> None:
-    @kernel("test_bytes")
+@pytest.mark.parametrize("zero_point", [0, 3, 128, 255])
+@pytest.mark.parametrize("step", [1.0, 0.1, 3e-5, 7e4])
+def test_quantised_bytes_are_quantize_linear_s(step: float, zero_point: int) -> None:
+    @kernel(f"test_bytes_{step}_{zero_point}")
     def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         e = args_of(args)
-        store_i32(clamp_to_byte(to_int(round_even(load_f32(e.a)))), e.y)
+        for tile in range(tile_begin, tile_end):
+            x = load_f32(e.a + 64 * tile)
+            store_i32(quantized(x, splat_f32(scale), splat_i32(zero_point)), e.y + 64 * tile)
 
-    a, y = aligned(16, np.float32), aligned(16, np.int32)
-    a[:] = [0.5, 1.5, 2.5, -0.5, -1.0, 254.5, 255.5, 300, 1e6, -1e6, 0.49999997, 3.5, 4.5, 127.5, 128.5, 0]
+    scale = np.float32(step)
+    source = np.random.default_rng(zero_point)
+    halves = (np.arange(-260, 260) + 0.5).astype(np.float32) * scale
+    near = [np.nextafter(halves, np.float32(side), dtype=np.float32) for side in (-np.inf, np.inf)]
+    ends = np.array([0, -0.0, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, -1e-45], np.float32)
+    random = (source.uniform(-300, 300, 2000) * scale).astype(np.float32)
+    values = np.concatenate([halves, *near, ends, random])
+    a, y = aligned(-(-values.size // 16) * 16, np.float32), aligned(-(-values.size // 16) * 16, np.int32)
+    a[: values.size] = values
+    call(apply, _arguments(a, a, y), 0, a.size // 16)
+    with np.errstate(over="ignore"):
+        whole = np.rint(a / scale).astype(np.float64) + zero_point
+    assert np.array_equal(y, np.clip(whole, 0, 255))
+    a[:16] = np.nan
     call(apply, _arguments(a, a, y), 0, 1)
-    assert np.array_equal(y, np.clip(np.rint(a), 0, 255))
+    assert (y[:16] == 0).all()
+
+
+def test_lookup_picks_by_the_low_bits_of_the_index() -> None:
+    table = np.random.default_rng(5).normal(size=32).astype(np.float32)
+    pick = lookup(table)
+
+    @kernel("test_lookup")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = args_of(args)
+        store_f32(pick(load_i32(e.a)), e.y)
+
+    for base in (0, 16, 0x4B400000):
+        a, y = aligned(16, np.int32), aligned(16, np.float32)
+        a[:] = base + np.arange(16)
+        call(apply, _arguments(a, a, y), 0, 1)
+        assert np.array_equal(y, table[a % 32])
 
 
 def test_quads_become_rows_of_bytes_in_pair_order() -> None:

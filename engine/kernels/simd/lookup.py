@@ -1,0 +1,90 @@
+"""Piecewise polynomials: the coefficients of each piece stand in registers and are picked lane by lane.
+
+    f(t), 0 <= t <= 31 h        piece i = round(t / h), r = t - i h, f = (((c4[i] r + c3[i]) r + c2[i]) r + c1[i]) r + c0[i]
+
+One vpermi2ps picks from 32 numbers; elsewhere the lookup is spelled out lane by lane, and slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from engine.jit import F32, I32, active_level, inner, instruction, ir
+from engine.jit.instruction import call
+from engine.kernels.simd.arithmetic import bits_of, fused_multiply_add, minimum, splat_f32
+
+PIECES, DEGREE = 32, 4
+HAS_LOOKUP = active_level().name.startswith(("avx512", "amx"))
+# A float32 of up to 2**22 added to 1.5 * 2**23 leaves its nearest whole number in the low bits.
+_MAGIC = np.float32(12582912.0)
+
+_WORD = ir.IntType(32)
+
+
+def _pick(b: ir.IRBuilder, table: tuple[float, ...], index: Any) -> Any:
+    low, high = (ir.Constant(F32.llvm_type, list(half)) for half in (table[:16], table[16:]))
+    if HAS_LOOKUP:
+        return call(b, "llvm.x86.avx512.vpermi2var.ps.512", F32.llvm_type, [low, index, high])
+    result: Any = ir.Constant(F32.llvm_type, ir.Undefined)
+    for lane in range(16):
+        place = ir.Constant(_WORD, lane)
+        at = b.and_(b.extract_element(index, place), ir.Constant(_WORD, PIECES - 1))
+        inside = b.and_(at, ir.Constant(_WORD, 15))
+        upper = b.icmp_unsigned(">=", at, ir.Constant(_WORD, 16))
+        value = b.select(upper, b.extract_element(high, inside), b.extract_element(low, inside))
+        result = b.insert_element(result, value, place)
+    return result
+
+
+def lookup(table: NDArray[np.float32]) -> Callable[..., Any]:
+    """The instruction that gives table[index % 32] in each lane, for 32 numbers known at compile time."""
+    numbers = tuple(float(number) for number in table)
+    return instruction(F32, (I32,), lambda b, index: _pick(b, numbers, index))
+
+
+def fit_pieces(function: Callable[[float], float], piece: float) -> NDArray[np.float32]:
+    """Coefficients [DEGREE + 1][PIECES], constant first; the last piece is 0.
+
+    Interpolation in Chebyshev nodes. Piece 0 begins at 0 and keeps f(0) exactly.
+    """
+    pieces = np.zeros((DEGREE + 1, PIECES), np.float32)
+    for i in range(PIECES - 1):
+        low, high = max(0.0, (i - 0.5) * piece), (i + 0.5) * piece
+        centre, half = (low + high) / 2, (high - low) / 2
+
+        def of_unit(unit: NDArray[np.float64], centre: float = centre, half: float = half) -> NDArray[Any]:
+            return np.array([function(centre + half * u) for u in unit])
+
+        unit = np.polynomial.Polynomial(chebyshev.cheb2poly(chebyshev.chebinterpolate(of_unit, DEGREE)))
+        moved = unit(np.polynomial.Polynomial([(i * piece - centre) / half, 1 / half]))
+        pieces[: len(moved.coef), i] = moved.coef
+    pieces[0, 0] = function(0.0)
+    return pieces
+
+
+def piecewise(function: Callable[[float], float], piece: float) -> Callable[..., Any]:
+    """The inner function f(t) of F32 vectors, for t >= 0; 0 from 30.5 pieces on.
+
+    piece   length h of a piece, a float32 with few bits, so that r is exact
+    """
+    constant, linear, square, cube, fourth = (lookup(row) for row in fit_pieces(function, piece))
+    rate, last, back = np.float32(1 / piece), np.float32((PIECES - 1) * piece), np.float32(-piece)
+    magic = _MAGIC
+
+    @inner
+    def evaluate(t: Any) -> Any:
+        bounded = minimum(t, splat_f32(last))
+        shifted = fused_multiply_add(bounded, splat_f32(rate), splat_f32(magic))
+        index = bits_of(shifted)
+        r = fused_multiply_add(shifted - splat_f32(magic), splat_f32(back), bounded)
+        p = fused_multiply_add(fourth(index), r, cube(index))
+        p = fused_multiply_add(p, r, square(index))
+        p = fused_multiply_add(p, r, linear(index))
+        return fused_multiply_add(p, r, constant(index))
+
+    return evaluate
