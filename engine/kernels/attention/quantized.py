@@ -6,7 +6,7 @@
     scores               = raw + (128 - q_zero) sum_d k - k_zero sum_d (q - q_zero)
     context[d][query]    = sum_key (v - 128) p + (128 - v_zero) sum_key p
 
-    scratch    queries s8 [depth / 4][16][4] | scores f32 [t to 16][16] | key sums int32 [t to 16]
+    scratch    queries s8 [depth / 4][16][4] | scores f32 [t to 16][16] | key parts int32 [t to 16]
                | probabilities u8 [t / 4 to 4][16][4] | context f32 [depth][16]
 
 What lies between the products (scale, mask, softmax) is `attention.rows`'s own.
@@ -17,16 +17,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.attention.rows import (
+    add_mask_of_queries,
     attention_of,
     exponentials,
     fill_with_zeros,
+    key_mask,
     lane_address,
-    scale_and_mask,
+    scaled,
 )
 from engine.kernels.products.epilogue import epilogue_of, quantized, store_rows
-from engine.kernels.simd.arithmetic import least, splat_f32, splat_i32, to_float
+from engine.kernels.simd.arithmetic import least, maximum, splat_f32, splat_i32, to_float
 from engine.kernels.simd.dot import dot_u8s8
 from engine.kernels.simd.memory import load_f32, load_i32, read_i32, store_f32, store_i32
 from engine.kernels.simd.tile import tile_operations
@@ -53,27 +57,32 @@ def _signed_queries(a: Any, q: int, queries: int) -> Any:
 
 
 @inner
-def _key_sums(a: Any, outer: int, head: int, sums: int) -> None:
-    """sum_d k of every key, in int32."""
-    ones = splat_i32(ONES)
+def _key_parts(a: Any, outer: int, head: int, parts: int) -> None:
+    """(128 - q_zero) * sum_d k of every key, in int32."""
+    ones, factor = splat_i32(ONES), splat_i32(128 - a.q_zero)
     for block in range(0, a.keys, 16):
         lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, outer * a.kv_pitch + block)
         keys = lane + head * (a.depth // 4) * a.kv_row_bytes
         total = splat_i32(0)
         for quad in range(a.depth // 4):
             total = dot_u8s8(total, load_i32(keys + quad * a.kv_row_bytes), ones)
-        store_i32(total, sums + 4 * block)
+        store_i32(total * factor, parts + 4 * block)
 
 
 @inner
-def _finish_scores(a: Any, scores: int, sums: int, query_sum: Any) -> None:
-    """Raw sums to whole numbers around the zero points, as float32."""
+def _finish_scores(a: Any, outer: int, head: int, scores: int, key_parts: int, query_sum: Any) -> Any:
+    """Raw sums to whole numbers around the zero points, scaled and masked; returns the greatest of each query."""
     query_part = query_sum * splat_i32(a.k_zero)
-    factor = 128 - a.q_zero
+    mask, step = key_mask(a, outer, head)
+    greatest = splat_f32(np.float32(-np.inf))
     for key in range(a.keys):
         at = scores + 64 * key
-        whole = load_i32(at) + splat_i32(factor * read_i32(sums + 4 * key)) - query_part
-        store_f32(to_float(whole), at)
+        whole = load_i32(at) + splat_i32(read_i32(key_parts + 4 * key)) - query_part
+        score = scaled(a, to_float(whole), mask)
+        mask += step
+        greatest = maximum(greatest, score)
+        store_f32(score, at)
+    return greatest
 
 
 @inner
@@ -158,15 +167,16 @@ def quantized_attention_kernel(rows: int) -> Kernel:
     ) -> None:
         padded = (a.keys + 15) // 16 * 16
         scores = scratch + 16 * a.depth
-        sums = scores + 64 * padded
-        probabilities = sums + 4 * padded
+        key_parts = scores + 64 * padded
+        probabilities = key_parts + 4 * padded
         q = lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * (a.depth // 4) * a.q_row_bytes
         query_sum = _signed_queries(a, q, scratch)
         score(a, scratch, outer, head, scores)
-        _key_sums(a, outer, head, sums)
-        _finish_scores(a, scores, sums, query_sum)
-        scale_and_mask(a, scores, outer, head, 16 * block)
-        inverse = exponentials(a, scores)
+        _key_parts(a, outer, head, key_parts)
+        greatest = _finish_scores(a, outer, head, scores, key_parts, query_sum)
+        if a.mask_query != 0:
+            greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
+        inverse = exponentials(a, scores, greatest)
         total = _quantize_probabilities(a, scores, inverse, probabilities)
         mix(a, outer, head, probabilities, context)
         _finish_context(a, context, total)

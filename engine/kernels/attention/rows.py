@@ -86,40 +86,57 @@ def lane_address(base: int, panel_bytes: int, row_bytes: int, lane: int) -> int:
 
 
 @inner
-def _add_mask_of_queries(a: Any, scores: int, mask: int, first_query: int) -> None:
-    """A mask that differs from query to query (causal): one value a lane."""
+def key_mask(a: Any, outer: int, head: int) -> Any:
+    """(address of the mask of the first key, bytes to the next), for masks that are the same for all queries; else 0, 0."""
+    if a.mask == 0 or a.mask_query != 0:
+        return 0, 0
+    return a.mask + outer * a.mask_outer + head * a.mask_head, a.mask_key
+
+
+@inner
+def scaled(a: Any, score: Any, mask: int) -> Any:
+    """A score scaled (and rounded first where the graph says so), its key's mask added."""
+    if a.score_step != np.float32(0):
+        zero = splat_i32(a.score_zero)
+        whole = quantized(score * splat_f32(a.score_multiplier), splat_f32(a.score_step), zero)
+        score = to_float(whole - zero)
+    score = score * splat_f32(a.multiplier)
+    if mask != 0:
+        score = score + splat_f32(read_f32(mask))
+    return score
+
+
+@inner
+def add_mask_of_queries(a: Any, scores: int, outer: int, head: int, first_query: int) -> Any:
+    """Add a mask that differs from query to query (causal), one value a lane; returns the greatest scores."""
+    mask = a.mask + outer * a.mask_outer + head * a.mask_head
     for lane in range(16):
         query = least(first_query + lane, a.queries - 1)
         for key in range(a.keys):
             at = scores + key * 64 + lane * 4
             write_f32(read_f32(at) + read_f32(mask + query * a.mask_query + key * a.mask_key), at)
-
-
-@inner
-def scale_and_mask(a: Any, scores: int, outer: int, head: int, first_query: int) -> None:
-    """Scores scaled (and rounded where the graph says so), the mask added."""
-    multiplier, zero = splat_f32(a.multiplier), splat_i32(a.score_zero)
-    mask = a.mask + outer * a.mask_outer + head * a.mask_head
-    for key in range(a.keys):
-        at = scores + key * 64
-        score = load_f32(at)
-        if a.score_step != np.float32(0):
-            whole = quantized(score * splat_f32(a.score_multiplier), splat_f32(a.score_step), zero)
-            score = to_float(whole - zero)
-        score = score * multiplier
-        if a.mask != 0 and a.mask_query == 0:
-            score = score + splat_f32(read_f32(mask + key * a.mask_key))
-        store_f32(score, at)
-    if a.mask != 0 and a.mask_query != 0:
-        _add_mask_of_queries(a, scores, mask, first_query)
-
-
-@inner
-def exponentials(a: Any, scores: int) -> Any:
-    """Replace scores by exp(score - greatest); returns one over their sum."""
     greatest = load_f32(scores)
     for key in range(1, a.keys):
         greatest = maximum(greatest, load_f32(scores + key * 64))
+    return greatest
+
+
+@inner
+def _scale_and_mask(a: Any, scores: int, outer: int, head: int) -> Any:
+    """Scores scaled and masked in place; returns the greatest of each query."""
+    mask, step = key_mask(a, outer, head)
+    greatest = splat_f32(np.float32(-np.inf))
+    for key in range(a.keys):
+        score = scaled(a, load_f32(scores + key * 64), mask)
+        mask += step
+        greatest = maximum(greatest, score)
+        store_f32(score, scores + key * 64)
+    return greatest
+
+
+@inner
+def exponentials(a: Any, scores: int, greatest: Any) -> Any:
+    """Replace scores by exp(score - greatest); returns one over their sum."""
     total = splat_f32(np.float32(0))
     for key in range(a.keys):
         e = decay(load_f32(scores + key * 64) - greatest)
@@ -205,8 +222,10 @@ def attention_kernel(rows: int) -> Kernel:
     ) -> None:
         q = lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * a.depth * a.q_row_bytes
         score(a, q, outer, head, scratch)
-        scale_and_mask(a, scratch, outer, head, 16 * block)
-        factor = exponentials(a, scratch)
+        greatest = _scale_and_mask(a, scratch, outer, head)
+        if a.mask_query != 0:
+            greatest = add_mask_of_queries(a, scratch, outer, head, 16 * block)
+        factor = exponentials(a, scratch, greatest)
         if a.probability_step != np.float32(0):
             _quantize_probabilities(a, scratch, factor)
             factor = splat_f32(np.float32(1))

@@ -2,24 +2,27 @@
 
     mean = sum_k x / k      variance = sum_k (x - mean)**2 / k      y = (x - mean) / sqrt(variance + epsilon) * gain + bias
 
-Two sums are kept of every four rows' worth, so that neither is a long chain. The result goes out as an
-f32 panel, as u8 quads, or both in one pass.
+Mean and variance in one reading: each block of rows is summed while it is in registers, twice, and its sums
+join those of the blocks before (Chan, Golub and LeVeque 1979), so that nothing cancels. The second reading
+writes an f32 panel, u8 quads, or both.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from engine.jit import inner, kernel, record
-from engine.kernels.products.epilogue import quad_of, rounded
-from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32, splat_i32, square_root
+from engine.kernels.products.epilogue import quantized
+from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32, splat_i32, square_root, to_float
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 
 NORM = np.dtype(
     [
         ("x", np.int64),
         ("x_panel", np.int64),
-        ("y", np.int64),
+        ("y", np.int64),  # address of an f32 panel, or 0
         ("y_panel", np.int64),
         ("quads", np.int64),  # address of u8 quads, or 0
         ("quads_panel", np.int64),
@@ -35,56 +38,96 @@ NORM = np.dtype(
     align=True,
 )
 norm_of = record(NORM)
+# Rows whose sums are taken while they are in registers.
+BLOCK = 8
 
 
 @inner
-def _sum(x: int, k: int, row_bytes: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a vector
-    even, odd = splat_f32(np.float32(0)), splat_f32(np.float32(0))
-    for row in range(0, k - 1, 2):
-        even = even + load_f32(x + row * row_bytes)
-        odd = odd + load_f32(x + (row + 1) * row_bytes)
-    if k % 2 != 0:
-        even = even + load_f32(x + (k - 1) * row_bytes)
-    return even + odd
+def _block_sums(x: int, row_bytes: int) -> Any:
+    """(mean, sum of squares around it) of BLOCK rows."""
+    x0, x1, x2, x3 = _four_rows(x, row_bytes)
+    x4, x5, x6, x7 = _four_rows(x + 4 * row_bytes, row_bytes)
+    mean = (((x0 + x1) + (x2 + x3)) + ((x4 + x5) + (x6 + x7))) * splat_f32(np.float32(1 / BLOCK))
+    x0, x1, x2, x3 = x0 - mean, x1 - mean, x2 - mean, x3 - mean
+    x4, x5, x6, x7 = x4 - mean, x5 - mean, x6 - mean, x7 - mean
+    low = fused_multiply_add(x0, x0, x1 * x1) + fused_multiply_add(x2, x2, x3 * x3)
+    high = fused_multiply_add(x4, x4, x5 * x5) + fused_multiply_add(x6, x6, x7 * x7)
+    return mean, low + high
 
 
 @inner
-def _sum_of_squares(x: int, k: int, row_bytes: int, mean):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    even, odd = splat_f32(np.float32(0)), splat_f32(np.float32(0))
-    for row in range(0, k - 1, 2):
-        a = load_f32(x + row * row_bytes) - mean
-        b = load_f32(x + (row + 1) * row_bytes) - mean
-        even = fused_multiply_add(a, a, even)
-        odd = fused_multiply_add(b, b, odd)
-    if k % 2 != 0:
-        a = load_f32(x + (k - 1) * row_bytes) - mean
-        even = fused_multiply_add(a, a, even)
-    return even + odd
+def _four_rows(x: int, row_bytes: int) -> Any:
+    return load_f32(x), load_f32(x + row_bytes), load_f32(x + 2 * row_bytes), load_f32(x + 3 * row_bytes)
+
+
+@inner
+def _joined(mean: Any, squares: Any, count: int, more_mean: Any, more_squares: Any, more: int) -> Any:
+    """Mean and sum of squares of `count` rows and `more` rows together."""
+    share = np.float32(more) / np.float32(count + more)
+    apart = more_mean - mean
+    mean = fused_multiply_add(apart, splat_f32(share), mean)
+    squares = fused_multiply_add(apart * apart, splat_f32(np.float32(count) * share), squares + more_squares)
+    return mean, squares
+
+
+@inner
+def _moments(x: int, k: int, row_bytes: int) -> Any:
+    """(mean, variance) of each lane over k rows."""
+    mean, squares = splat_f32(np.float32(0)), splat_f32(np.float32(0))
+    whole = k // BLOCK * BLOCK
+    for row in range(0, whole, BLOCK):
+        block_mean, block_squares = _block_sums(x + row * row_bytes, row_bytes)
+        mean, squares = _joined(mean, squares, row, block_mean, block_squares, BLOCK)
+    for row in range(whole, k):
+        one = load_f32(x + row * row_bytes)
+        mean, squares = _joined(mean, squares, row, one, splat_f32(np.float32(0)), 1)
+    return mean, squares / splat_f32(np.float32(k))
+
+
+@inner
+def _normalised(a: Any, row: int, x: int, mean: Any, factor: Any) -> Any:
+    gain, bias = splat_f32(read_f32(a.gain + 4 * row)), splat_f32(read_f32(a.bias + 4 * row))
+    return fused_multiply_add((load_f32(x) - mean) * factor, gain, bias)
+
+
+@inner
+def _write_floats(a: Any, x: int, y: int, mean: Any, factor: Any) -> None:
+    for row in range(a.k):
+        at = row * a.row_bytes
+        store_f32(_normalised(a, row, x + at, mean, factor), y + at)
+
+
+@inner
+def _write_both(a: Any, x: int, y: int, quads: int, mean: Any, factor: Any) -> None:
+    """The panel, where there is one, and the quads."""
+    step, zero_point = splat_f32(a.step), splat_i32(a.zero_point)
+    for first in range(0, a.k, 4):
+        quad = splat_i32(0)
+        # The last of four first: each moves up as the one before it arrives.
+        for row in range(least(first + 4, a.k) - 1, first - 1, -1):
+            at = row * a.row_bytes
+            value = _normalised(a, row, x + at, mean, factor)
+            whole = quantized(value, step, zero_point)
+            quad = (quad << splat_i32(8)) | whole
+            if a.rounded != 0:
+                value = to_float(whole - zero_point) * step
+            if a.y != 0:
+                store_f32(value, y + at)
+        store_i32(quad, quads + first // 4 * a.row_bytes)
 
 
 @kernel("layer_norm_f32", "1x16")
 def normalize(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
     """Normalise sixteen lanes a tile."""
     a = norm_of(args)
-    row_bytes, vectors = a.row_bytes, a.row_bytes // 64
-    count = splat_f32(np.float32(a.k))
+    vectors = a.row_bytes // 64
     for index in range(tile_begin, tile_end):
         panel = index // vectors
         lane = (index - panel * vectors) * 64
         x, y = a.x + panel * a.x_panel + lane, a.y + panel * a.y_panel + lane
-        mean = _sum(x, a.k, row_bytes) / count
-        variance = _sum_of_squares(x, a.k, row_bytes, mean) / count
+        mean, variance = _moments(x, a.k, a.row_bytes)
         factor = splat_f32(np.float32(1)) / square_root(variance + splat_f32(a.epsilon))
-        for row in range(0, a.k, 4):
-            rows = least(4, a.k - row)
-            for r in range(row, row + rows):
-                gain, bias = splat_f32(read_f32(a.gain + 4 * r)), splat_f32(read_f32(a.bias + 4 * r))
-                value = fused_multiply_add((load_f32(x + r * row_bytes) - mean) * factor, gain, bias)
-                if a.rounded != 0:
-                    value = rounded(value, splat_f32(a.step), splat_i32(a.zero_point))
-                store_f32(value, y + r * row_bytes)
-            if a.quads != 0:
-                quad = quad_of(
-                    y + row * row_bytes, row_bytes, rows, splat_f32(a.step), splat_i32(a.zero_point)
-                )
-                store_i32(quad, a.quads + panel * a.quads_panel + row // 4 * row_bytes + lane)
+        if a.quads != 0:
+            _write_both(a, x, y, a.quads + panel * a.quads_panel + lane, mean, factor)
+        else:
+            _write_floats(a, x, y, mean, factor)

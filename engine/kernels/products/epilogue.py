@@ -18,6 +18,8 @@ import numpy as np
 
 from engine.jit import inner, record
 from engine.kernels.simd.arithmetic import (
+    MAGIC,
+    MAGIC_BITS,
     bits_of,
     fused_multiply_add,
     least,
@@ -35,8 +37,6 @@ from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5}
 # Forms of the result.
 STORE_F32, STORE_QUANTIZED, STORE_CENTRED = 0, 1, 2
-# 1.5 * 2**23: a float32 of up to 2**22 added to it leaves its nearest whole number in the low bits.
-_MAGIC, _MAGIC_BITS = np.float32(12582912.0), 0x4B400000
 
 EPILOGUE = np.dtype(
     [
@@ -82,8 +82,8 @@ def quantized(x: Any, step: Any, zero_point: Any) -> Any:
     zero = to_float(zero_point)
     low, high = negative(zero) * step, (splat_f32(np.float32(255)) - zero) * step
     bounded = lesser(maximum(x, low), high)
-    whole = divided(bounded, step, splat_f32(np.float32(1)) / step) + splat_f32(_MAGIC)
-    return bits_of(whole) - (splat_i32(_MAGIC_BITS) - zero_point)
+    whole = divided(bounded, step, splat_f32(np.float32(1)) / step) + splat_f32(MAGIC)
+    return bits_of(whole) - (splat_i32(MAGIC_BITS) - zero_point)
 
 
 @inner

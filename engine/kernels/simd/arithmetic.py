@@ -12,6 +12,9 @@ from engine.jit import F32, I32, MASK, instruction, ir
 from engine.jit.instruction import call
 from engine.kernels.simd.memory import splat
 
+# 1.5 * 2**23: a float32 of up to 2**22 added to it leaves its nearest whole number (half to even) in the low bits.
+MAGIC, MAGIC_BITS = np.float32(12582912.0), 0x4B400000
+
 _F32, _I32 = F32.llvm_type, I32.llvm_type
 
 

@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from engine.jit import F32, I32, active_level, inner, instruction, ir
 from engine.jit.instruction import call
-from engine.kernels.simd.arithmetic import bits_of, fused_multiply_add, minimum, splat_f32
+from engine.kernels.simd.arithmetic import MAGIC, bits_of, fused_multiply_add, minimum, splat_f32
 
 PIECES, DEGREE = 32, 4
 HAS_LOOKUP = active_level().name.startswith(("avx512", "amx"))
-# A float32 of up to 2**22 added to 1.5 * 2**23 leaves its nearest whole number in the low bits.
-_MAGIC = np.float32(12582912.0)
 
 _WORD = ir.IntType(32)
 
@@ -74,14 +72,13 @@ def piecewise(function: Callable[[float], float], piece: float) -> Callable[...,
     """
     constant, linear, square, cube, fourth = (lookup(row) for row in fit_pieces(function, piece))
     rate, last, back = np.float32(1 / piece), np.float32((PIECES - 1) * piece), np.float32(-piece)
-    magic = _MAGIC
 
     @inner
     def evaluate(t: Any) -> Any:
         bounded = minimum(t, splat_f32(last))
-        shifted = fused_multiply_add(bounded, splat_f32(rate), splat_f32(magic))
+        shifted = fused_multiply_add(bounded, splat_f32(rate), splat_f32(MAGIC))
         index = bits_of(shifted)
-        r = fused_multiply_add(shifted - splat_f32(magic), splat_f32(back), bounded)
+        r = fused_multiply_add(shifted - splat_f32(MAGIC), splat_f32(back), bounded)
         p = fused_multiply_add(fourth(index), r, cube(index))
         p = fused_multiply_add(p, r, square(index))
         p = fused_multiply_add(p, r, linear(index))

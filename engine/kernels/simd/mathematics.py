@@ -16,6 +16,8 @@ import numpy as np
 
 from engine.jit import inner
 from engine.kernels.simd.arithmetic import (
+    MAGIC,
+    MAGIC_BITS,
     absolute,
     bits_of,
     copy_sign,
@@ -23,11 +25,9 @@ from engine.kernels.simd.arithmetic import (
     fused_multiply_add,
     maximum,
     minimum,
-    round_even,
     select,
     splat_f32,
     splat_i32,
-    to_int,
 )
 from engine.kernels.simd.lookup import HAS_LOOKUP, piecewise
 
@@ -62,40 +62,39 @@ _ONE, _HALF, _TWO, _TANH_SMALL = map(_number, (1.0, 0.5, 2.0, 0.625))
 
 
 @inner
-def _decay(x: Any) -> Any:
-    """e**x for -86 <= x <= 0: as `exponential`, with the power added to the exponent's bits at once."""
-    n = round_even(x * splat_f32(_LOG2_E))
+def _power_and_rest(x: Any) -> Any:
+    """(n + 1.5 * 2**23, exp(x - n ln 2)) with n = round(x / ln 2): the low bits of the first are those of n."""
+    shifted = fused_multiply_add(x, splat_f32(_LOG2_E), splat_f32(MAGIC))
+    n = shifted - splat_f32(MAGIC)
     r = fused_multiply_add(n, splat_f32(-_LN2_HIGH), x)
     r = fused_multiply_add(n, splat_f32(-_LN2_LOW), r)
     p = fused_multiply_add(splat_f32(_E6), r, splat_f32(_E5))
     p = fused_multiply_add(p, r, splat_f32(_E4))
     p = fused_multiply_add(p, r, splat_f32(_E3))
     p = fused_multiply_add(p, r, splat_f32(_E2))
-    p = fused_multiply_add(p, r * r, r) + splat_f32(_ONE)
-    return from_bits(bits_of(p) + (to_int(n) << splat_i32(23)))
+    return shifted, fused_multiply_add(p, r * r, r) + splat_f32(_ONE)
+
+
+@inner
+def _decay(x: Any) -> Any:
+    """e**x for -86 <= x <= 0: the power is added to the exponent's bits at once. NaN is handed on."""
+    shifted, p = _power_and_rest(x)
+    return from_bits(bits_of(p) + (bits_of(shifted) << splat_i32(23)))
 
 
 @inner
 def decay(x: Any) -> Any:
     """e**x for x <= 0, as softmax needs it; 0 below -86, where the result is under 1e-37."""
-    e = _decay(maximum(x, splat_f32(_DECAY_LOWEST)))
-    e = select(x < splat_f32(_DECAY_LOWEST), splat_f32(np.float32(0)), e)
-    return select(x == x, e, x)  # noqa: PLR0124 - false for NaN, which is handed on
+    lowest = splat_f32(_DECAY_LOWEST)
+    return select(x < lowest, splat_f32(np.float32(0)), _decay(maximum(lowest, x)))
 
 
 @inner
 def exponential(x: Any) -> Any:
     """e**x: n = round(x / ln 2), a polynomial for the rest, and n added to the exponent in two halves."""
-    bounded = minimum(maximum(x, splat_f32(_EXP_LOWEST)), splat_f32(_EXP_HIGHEST))
-    n = round_even(bounded * splat_f32(_LOG2_E))
-    r = fused_multiply_add(n, splat_f32(-_LN2_HIGH), bounded)
-    r = fused_multiply_add(n, splat_f32(-_LN2_LOW), r)
-    p = fused_multiply_add(splat_f32(_E6), r, splat_f32(_E5))
-    p = fused_multiply_add(p, r, splat_f32(_E4))
-    p = fused_multiply_add(p, r, splat_f32(_E3))
-    p = fused_multiply_add(p, r, splat_f32(_E2))
-    p = fused_multiply_add(p, r * r, r) + splat_f32(_ONE)
-    power = to_int(n)
+    bounded = maximum(splat_f32(_EXP_LOWEST), minimum(splat_f32(_EXP_HIGHEST), x))
+    shifted, p = _power_and_rest(bounded)
+    power = bits_of(shifted) - splat_i32(MAGIC_BITS)
     # One half of the power at a time: 2**n itself may be below or above the range of float32.
     half = power >> splat_i32(1)
     bias, shift = splat_i32(127), splat_i32(23)
