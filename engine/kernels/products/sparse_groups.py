@@ -7,14 +7,23 @@ A "value" is a float32 weight, or a quad of int8 weights; x's row is that k, or 
 
 from __future__ import annotations
 
-from engine.jit import Kernel, kernel
+from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_panel
 from engine.kernels.products.epilogue import finish
 from engine.kernels.products.groups import HEADER
-from engine.kernels.simd.memory import read_i32
+from engine.kernels.simd.memory import prefetch, read_i32
 from engine.kernels.simd.tile import tile_operations
 
 BAND = 96
+# Bytes by which weights are asked for before they are needed: they come from beyond L2, once a panel.
+STREAM_AHEAD = 4096
+
+
+@inner
+def prefetch_stream(entries: int, count: int) -> None:
+    """Ask for as many bytes as the group at hand has, some groups further on."""
+    for line in range(0, count, 64):
+        prefetch(entries + STREAM_AHEAD + line)
 
 
 def group_kernel(family: str, width: int, kind: str, block_k: int) -> Kernel:
@@ -51,7 +60,9 @@ def group_kernel(family: str, width: int, kind: str, block_k: int) -> Kernel:
                         sum0, sum1 = spread(start + 4 * row0, 0), spread(start + 4 * row1, 0)
                     else:
                         sum0, sum1 = zero(), zero()
-                    for _ in range(read_i32(group)):
+                    count = read_i32(group)
+                    prefetch_stream(entry, 16 * count)
+                    for _ in range(count):
                         sum0 = step(sum0, entry, 0, x + (read_i32(entry + 4) << shift))
                         sum1 = step(sum1, entry + 8, 0, x + (read_i32(entry + 12) << shift))
                         entry += 16

@@ -21,12 +21,13 @@ from engine.kernels.cost import Coefficients, Work, grouped_work
 from engine.kernels.products.arguments import product_of, strip_and_panel
 from engine.kernels.products.epilogue import finish
 from engine.kernels.products.groups import HEADER
-from engine.kernels.products.sparse_groups import BAND, group_scratch
+from engine.kernels.products.sparse_groups import BAND, group_scratch, prefetch_stream
 from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 from engine.kernels.simd.arithmetic import splat_i32
 from engine.kernels.simd.bytes import interleave_words_high, interleave_words_low
 from engine.kernels.simd.dot import dot_u8s8
 from engine.kernels.simd.memory import load_i32, read_i32, read_u16, store_i32
+from engine.kernels.sparse_int8.narrow import narrow_kernel
 from engine.kernels.sparse_int8.pack import pack
 
 WIDTH, ROW_BYTES = 64, 64
@@ -89,6 +90,7 @@ def pair_kernel() -> Kernel:
                     sums0 = _start_sums(start + 4 * row0) if block == 0 else _load_sums(y0)
                     sums1 = _start_sums(start + 4 * row1) if block == 0 else _load_sums(y1)
                     rows = weights + 8 * count + 4
+                    prefetch_stream(weights, 16 * count)
                     for i in range(count):
                         sums0 = _pair(x, weights + 8 * i, rows + 8 * i, sums0)
                         sums1 = _pair(x, weights + 8 * i + 4, rows + 8 * i + 4, sums1)
@@ -115,12 +117,18 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
+        16: Coefficients(0.5, 2, 3.5, 0.2, 0.002),
+        32: Coefficients(0.4, 3, 3, 0.2, 0.002),
         64: Coefficients(0.288, 5.63, 3.03, 0.327, 0.00338),
     },
     "avx2": {
+        16: Coefficients(1.5, 3, 4, 0.2, 0.002),
+        32: Coefficients(1.3, 5, 3, 0.2, 0.002),
         64: Coefficients(1.15, 29.1, 0.555, 0.169, 0),
     },
     "generic": {
+        16: Coefficients(2.4, 5, 45, 0.7, 0.004),
+        32: Coefficients(2.4, 10, 43, 0.7, 0.004),
         64: Coefficients(2.43, 33.7, 42.9, 0.748, 0.0137),
     },
 }
@@ -129,7 +137,7 @@ ROW = ProductRow(
     family="sparse_int8",
     operand="u8",
     reads="bytes",
-    kernels={WIDTH: pair_kernel()},
+    kernels={16: narrow_kernel(16, BLOCK_K), 32: narrow_kernel(32, BLOCK_K), WIDTH: pair_kernel()},
     pack=_pack,
     k_steps=lambda k: k,
     cost=Cost(_work, _COEFFICIENTS),
