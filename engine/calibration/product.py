@@ -14,7 +14,7 @@ from engine.graph.ir import Node, TensorType, Value, constant, graph_input
 from engine.kernels.block4_int8.pack import quads_of
 from engine.kernels.column_blocks_f32.pack import alive_blocks
 from engine.kernels.layout import Lanes
-from engine.kernels.peak.rows import PEAK, PEAKS, SCRATCH, PeakRow
+from engine.kernels.peak.rows import PEAK, PEAKS, SCRATCH, TILE_PEAKS, PeakRow
 from engine.kernels.row import ProductRow, ProductShape
 from engine.lowering.builder import Builder, Machine
 from engine.lowering.choose import fitting_rows
@@ -141,6 +141,13 @@ def peak_operations(row: PeakRow, team: Team) -> float:
 def peak_of(operand: str) -> PeakRow:
     """The register loop that bounds products of this operand."""
     return PEAKS[operand]
+
+
+def tile_peak_of(family: str) -> PeakRow | None:
+    """The loop of tile products that bounds a family of them; None for all others."""
+    if not family.startswith("amx"):
+        return None
+    return TILE_PEAKS.get("u8" if "int8" in family else "bf16")
 
 
 def _timed(plan: Plan, team: Team) -> Timed:

@@ -27,6 +27,8 @@ from engine.frontend.model import (
 )
 from engine.graph import Array
 
+# ONNX Runtime's optimiser writes these into the default domain, whatever opset the file has.
+EARLY = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
 KNOWN_DOMAINS = frozenset({"", "ai.onnx.ml"})
 # protobuf cannot hold more in one message; larger models keep their weights outside.
 MAX_FILE_BYTES = 2**31 - 1
@@ -52,6 +54,7 @@ def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
 def _decode(proto: onnx.ModelProto, name: str, folder: Path | None) -> Model:
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
+    _name_extensions(proto)
     arrays = _take_initialisers(proto, name, folder)
     opsets = _opsets(proto, name)
     _check(proto, arrays, name)
@@ -164,6 +167,20 @@ def _opsets(proto: onnx.ModelProto, name: str) -> dict[str, int]:
         raise UnsupportedOpError(message)
     _refuse_unknown(proto.graph, opsets)
     return opsets
+
+
+def _name_extensions(proto: onnx.ModelProto) -> None:
+    """Give operators that the default domain does not have yet to the domain of who wrote them."""
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    found = [
+        node
+        for node in proto.graph.node
+        if node.domain in ("", "ai.onnx") and node.op_type in EARLY and not is_known(node.op_type, "", opset)
+    ]
+    for node in found:
+        node.domain = CONTRIB
+    if found and all(entry.domain != CONTRIB for entry in proto.opset_import):
+        proto.opset_import.append(helper.make_opsetid(CONTRIB, 1))
 
 
 def _refuse_unknown(graph: onnx.GraphProto, opsets: dict[str, int]) -> None:

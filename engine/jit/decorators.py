@@ -23,6 +23,7 @@ from engine.jit.target import TARGET, LevelDispatcher, active_level, check_level
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
+_NO_ENTRY = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _KERNEL_SIGNATURE = ((types.int64,) * 4, types.void)
 
 
@@ -88,7 +89,7 @@ def kernel(family: str, tile: str = "") -> Callable[[Callable[..., None]], Kerne
 
 def inner(function: Function) -> Function:
     """Make a function that kernels may call; it is compiled into them."""
-    return cast(Function, LevelDispatcher(function, targetoptions=dict(_OPTIONS)))
+    return cast(Function, LevelDispatcher(function, targetoptions=_OPTIONS | _NO_ENTRY))
 
 
 def compiled(*arguments: str, result: str = "i64") -> Callable[[Function], Function]:

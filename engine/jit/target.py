@@ -222,7 +222,7 @@ class _Context(CPUContext):  # type: ignore[misc]
         c_math_functions.install(self)
 
     def get_executable(self, library: Any, fndesc: Any, env: Any) -> Any:
-        if compile_only_level() is not None:
+        if compile_only_level() is not None or library.is_part:
             return [].append  # Numba wants a built-in function, a new one each time; nobody calls it
         return super().get_executable(library, fndesc, env)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from engine.graph import Array, Value
+from engine.graph import Array, Node, Value, constant
 from engine.graph.pattern import first_input, is_op
 
 
@@ -25,10 +26,19 @@ class Matrix:
 
 @dataclass(frozen=True)
 class QuantisedMatrix(Matrix):
-    """A matrix of 8-bit weights: w = (value - zero_point) * scale, scale float32 [1] or [m]."""
+    """A matrix of 8-bit weights: w = (value - zero_point + rest) * scale, scale float32 [1] or [m].
+
+    `rest` is there where value - zero_point alone would not fit 8 bits.
+    """
 
     zero_point: int
     scale: Array
+    rest: Value | None = None
+
+
+# Graphs bound from one model share constant nodes. So must what is made of them: packed weights are found by the
+# identity of the array.
+_parted: WeakKeyDictionary[Node, dict[int, tuple[Value, Value]]] = WeakKeyDictionary()
 
 
 def float_matrix(value: Value, *, transposed: bool = False) -> Matrix | None:
@@ -55,22 +65,44 @@ def quantised_matrix(value: Value, *, transposed: bool = False) -> QuantisedMatr
     axes = "mk" if flips else "km"
     if scales.size > 1 and axes[value.node.attrs["axis"]] != "m":
         return None
-    zero_point = common_zero(stored, zeros[0] if zeros else None)
-    if zero_point is None:
-        return None
-    return QuantisedMatrix(stored, axes, zero_point, scales.reshape(-1))
+    return byte_matrix(stored, axes, zeros[0] if zeros else None, scales.reshape(-1))
 
 
-def common_zero(weights: Value, zeros: Array | None) -> int | None:
-    """The one zero point of 8-bit weights, if there is one that leaves w - zero_point within [-128, 127]."""
-    array = weights.array
+def byte_matrix(stored: Value, axes: str, zeros: Array | None, scale: Array) -> QuantisedMatrix | None:
+    """The matrix of these 8-bit numbers; None where they have several zero points or are no 8-bit numbers."""
+    array = stored.array
     if array is None or array.dtype not in (np.int8, np.uint8):
         return None
+    zero_point = _common_zero(zeros)
+    if zero_point is None:
+        return None
+    matrix = QuantisedMatrix(stored, axes, zero_point, scale)
+    if zero_point == (0 if array.dtype == np.int8 else 128) or _fits(array, zero_point, -128, 127):
+        return matrix
+    # Two bytes together reach from -256 to 254.
+    if not _fits(array, zero_point, -255, 254):
+        return None
+    known = _parted.setdefault(stored.node, {})
+    if zero_point not in known:
+        known[zero_point] = _parts(array, zero_point, stored.node.name)
+    value, rest = known[zero_point]
+    return replace(matrix, value=value, rest=rest, zero_point=0)
+
+
+def _fits(array: Array, zero_point: int, low: int, high: int) -> bool:
+    if not array.size:
+        return True
+    return int(array.min()) - zero_point >= low and int(array.max()) - zero_point <= high
+
+
+def _parts(array: Array, zero_point: int, name: str) -> tuple[Value, Value]:
+    whole = array.astype(np.int16) - zero_point
+    near = np.clip(whole, -128, 127)
+    return constant(near.astype(np.int8), name), constant((whole - near).astype(np.int8), name)
+
+
+def _common_zero(zeros: Array | None) -> int | None:
     offsets = np.zeros(1, np.int32) if zeros is None else zeros.astype(np.int32).reshape(-1)
     if offsets.size == 0 or np.any(offsets != offsets[0]):
         return None
-    zero_point = int(offsets[0])
-    if zero_point == (0 if array.dtype == np.int8 else 128):
-        return zero_point
-    low, high = (int(array.min()), int(array.max())) if array.size else (zero_point, zero_point)
-    return zero_point if low - zero_point >= -128 and high - zero_point <= 127 else None
+    return int(offsets[0])

@@ -99,7 +99,8 @@ def _ring(bells: int, workers: int, sequence: int) -> int:
             store_word(sequence, bell + RAISED)
             if load_word(bell + PARKED) != 0:
                 unpark(bell + RAISED)
-    return read_i64(bells + spare * BELL + PART)
+    part: int = read_i64(bells + spare * BELL + PART)
+    return part
 
 
 @inner

@@ -9,7 +9,14 @@ from typing import Any
 
 from engine.bench.kernels.layers import Layer
 from engine.calibration.case import PATTERNS_OF, Case
-from engine.calibration.product import Subject, peak_of, peak_operations, timed_peak, timed_product
+from engine.calibration.product import (
+    Subject,
+    peak_of,
+    peak_operations,
+    tile_peak_of,
+    timed_peak,
+    timed_product,
+)
 from engine.calibration.timing import in_turns
 from engine.kernels.row import ProductRow, ProductShape
 from engine.runtime.team import Team
@@ -88,27 +95,31 @@ def trials(
 
 def times(
     work: Sequence[Trial], team: Team, seconds: float, typical: Typical = statistics.median
-) -> tuple[list[float], float]:
-    """(nanoseconds of each trial, operations a nanosecond of the peak loop in the same turns).
+) -> tuple[list[float], list[float]]:
+    """(nanoseconds of each trial, operations a nanosecond of each trial's peak loop in the same turns).
 
     typical   of several samples: the median, or the least where other processes may be at work
     """
-    peak = peak_of(work[0].row.operand)
-    calls = [timed_peak(peak, team).run]
+    peaks = [tile_peak_of(trial.row.family) or peak_of(trial.row.operand) for trial in work]
+    loops = list({peak.kernel.name: peak for peak in peaks}.values())
+    calls = [timed_peak(peak, team).run for peak in loops]
     calls += [timed_product(trial.subject, trial.row.family, team).run for trial in work]
     taken = [1e9 * typical(samples) for samples in in_turns(calls, seconds)]
-    return taken[1:], peak_operations(peak, team) / taken[0]
+    rates = {
+        peak.kernel.name: peak_operations(peak, team) / ns for peak, ns in zip(loops, taken, strict=False)
+    }
+    return taken[len(loops) :], [rates[peak.kernel.name] for peak in peaks]
 
 
 def figures(layer: Layer, work: Sequence[Trial], team: Team, seconds: float = LAYER_S) -> Iterator[Figure]:
     """Measure the trials of one layer and number of lanes."""
-    taken, peak = times(work, team, seconds)
+    taken, peaks = times(work, team, seconds)
     dense = [
         ns
         for trial, ns in zip(work, taken, strict=True)
         if not trial.row.skips_zeros and trial.row.precision == "f32"
     ]
-    for trial, ns in zip(work, taken, strict=True):
+    for trial, ns, peak in zip(work, taken, peaks, strict=True):
         case, shape = trial.subject.case, trial.subject.shape
         gops = operations(trial.row, shape, case.lanes) / ns
         yield Figure(

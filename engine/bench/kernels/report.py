@@ -43,8 +43,10 @@ def table(figures: Sequence[Figure]) -> str:
 def _block(cell: Cell, figures: Sequence[Figure]) -> str:
     operand, model, m, k, lanes = cell
     cores = sorted({figure.cores for figure in figures})
-    peaks = {figure.cores: figure.peak_gops for figure in figures}
-    peak = ", ".join(f"{peaks[count]:.0f} on {count}" for count in cores)
+    # Two where some rows are bound by the tile unit and others by the vector unit.
+    peaks = {(figure.cores, f"{figure.peak_gops:.0f}"): None for figure in figures}
+    of_cores = {count: " and ".join(peak for at, peak in peaks if at == count) for count in cores}
+    peak = ", ".join(f"{of_cores[count]} on {count}" for count in cores)
     lines = [f"{operand}, {model} {m} x {k}, {lanes} lanes; peak G/s: {peak} core(s)"]
     head = f"{'kernel':20}{'pattern':>8}{'zeros':>7}"
     for count in cores:

@@ -64,6 +64,12 @@ def _gather(call: Call) -> Values | None:
     return (call.emit(call.operation.op, table, indices, axis=axis),)
 
 
+def _gather_by_tuples(call: Call) -> Values | None:
+    return (
+        call.emit("GatherND", call.input(0), call.input(1), batch_dims=int(call.attrs.get("batch_dims", 0))),
+    )
+
+
 def _expand(call: Call) -> Values | None:
     x = call.input(0)
     shape = np.broadcast_shapes(x.shape, tuple(int(size) for size in static(call.input(1))))
@@ -130,6 +136,7 @@ FORMS = (
     Form(("Split",), _split),
     Form(("Concat",), _concat),
     Form(("Gather", "GatherElements"), _gather),
+    Form(("GatherND",), _gather_by_tuples),
     Form(("Expand",), _expand),
     Form(("Tile",), _tile),
     Form(("Pad",), _pad),

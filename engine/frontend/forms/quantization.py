@@ -19,7 +19,8 @@ def _axis(call: Call) -> dict[str, Any]:
     return {"axis": 0 if whole else call.attrs.get("axis", 1) % len(call.input(0).shape)}
 
 
-def _quantize(call: Call) -> Values | None:
+def quantize_form(call: Call) -> Values | None:
+    """QuantizeLinear; other targets than integers are left to the reference."""
     if call.attrs.get("precision"):
         return None
     attrs = _axis(call)
@@ -33,13 +34,14 @@ def _quantize(call: Call) -> Values | None:
     return (call.emit("QuantizeLinear", *values, **attrs),)
 
 
-def _dequantize(call: Call) -> Values | None:
+def dequantize_form(call: Call) -> Values | None:
+    """DequantizeLinear of integers."""
     if call.input(0).dtype.kind not in "iu" or call.attrs.get("output_dtype"):
         return None
     return (call.emit("DequantizeLinear", call.input(0), call.input(1), call.optional(2), **_axis(call)),)
 
 
 FORMS = (
-    Form(("QuantizeLinear",), _quantize),
-    Form(("DequantizeLinear",), _dequantize),
+    Form(("QuantizeLinear",), quantize_form),
+    Form(("DequantizeLinear",), dequantize_form),
 )

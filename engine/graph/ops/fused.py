@@ -93,7 +93,8 @@ def _stored(y: Array, store: tuple[str, Any, int] | None) -> Array:
     return (to_eight_bits if store[0] == "quantized" else whole_numbers)(y, store[1:])
 
 
-def _finish(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None) -> tuple[Array, ...]:
+def finished(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None) -> tuple[Array, ...]:
+    """What follows the product: bias, residual, activation, rounding."""
     if bias is not None:
         y = y + bias
     if residual is not None:
@@ -101,14 +102,15 @@ def _finish(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None) 
     return (_stored(ACTIVATIONS[attrs["activation"]](y), attrs["store"]),)
 
 
-def _columns(attrs: Attrs, w: Array) -> Array:
+def columns(attrs: Attrs, w: Array) -> Array:
+    """The weights as [k, m]."""
     return w if attrs["weight_axes"] == "km" else w.T
 
 
 def _linear(
     attrs: Attrs, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
 ) -> tuple[Array, ...]:
-    return _finish(attrs, np.matmul(x, _columns(attrs, w)), bias, residual)
+    return finished(attrs, np.matmul(x, columns(attrs, w)), bias, residual)
 
 
 def _quantized_linear(
@@ -120,14 +122,14 @@ def _quantized_linear(
     bias: Array | None = None,
     residual: Array | None = None,
 ) -> tuple[Array, ...]:
-    weights = _columns(attrs, w).astype(np.int32) - attrs["weight_zero"]
+    weights = columns(attrs, w).astype(np.int32) - attrs["weight_zero"]
     sums = exact_product(xq.astype(np.int32) - attrs["zero_point"], weights)
     if bias_i32 is not None:
         sums = sums + bias_i32
     y = sums.astype(np.float32) * scale
     if attrs["product"] is not None:
         y = rounded(y, attrs["product"])
-    return _finish(attrs, y, bias, residual)
+    return finished(attrs, y, bias, residual)
 
 
 def _layer_norm(attrs: Attrs, x: Array, gain: Array, bias: Array | None = None) -> tuple[Array, ...]:
@@ -174,7 +176,8 @@ def stored_dtype(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
     return (UINT8 if attrs["store"] is not None and attrs["store"][0] == "quantized" else FLOAT32,)
 
 
-def _is_vector(value: Value | None, dtype: DType, *sizes: int) -> bool:
+def is_vector(value: Value | None, dtype: DType, *sizes: int) -> bool:
+    """Whether the value is absent, or a constant of one axis and one of these sizes."""
     return value is None or (
         value.array is not None and value.dtype == dtype and len(value.shape) == 1 and value.shape[0] in sizes
     )
@@ -184,9 +187,8 @@ def _optional(inputs: Inputs, index: int) -> Value | None:
     return inputs[index] if index < len(inputs) else None
 
 
-def _linear_shape(
-    attrs: Attrs, inputs: Inputs, biases: tuple[tuple[int, DType], ...], residual: int
-) -> Shape:
+def linear_shape(attrs: Attrs, inputs: Inputs, biases: tuple[tuple[int, DType], ...], residual: int) -> Shape:
+    """The shape of a product's result; `biases` (input, dtype) and the input `residual` are checked."""
     x, w = given(inputs, 0), given(inputs, 1)
     need(attrs["activation"] in ACTIVATIONS, f"no activation {attrs['activation']!r}")
     need(attrs["weight_axes"] in ("km", "mk") and len(w.shape) == 2, "weights are a matrix, km or mk")
@@ -194,7 +196,7 @@ def _linear_shape(
     k, m = w.shape if attrs["weight_axes"] == "km" else w.shape[::-1]
     need(len(x.shape) > 0 and x.shape[-1] == k, f"x {list(x.shape)} does not fit weights of k={k}, m={m}")
     for index, dtype in biases:
-        need(_is_vector(_optional(inputs, index), dtype, m), f"input {index} must be constant {dtype}[{m}]")
+        need(is_vector(_optional(inputs, index), dtype, m), f"input {index} must be constant {dtype}[{m}]")
     shape = (*x.shape[:-1], m)
     addend = _optional(inputs, residual)
     need(
@@ -206,7 +208,7 @@ def _linear_shape(
 
 def _linear_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     need(given(inputs, 0).dtype == given(inputs, 1).dtype == FLOAT32, "x and w must be float32")
-    return (_linear_shape(attrs, inputs, ((2, FLOAT32),), 3),)
+    return (linear_shape(attrs, inputs, ((2, FLOAT32),), 3),)
 
 
 def _quantized_linear_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
@@ -214,8 +216,8 @@ def _quantized_linear_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
         given(inputs, 0).dtype == UINT8 and given(inputs, 1).dtype in (INT8, UINT8),
         "x must be uint8, w 8 bits wide",
     )
-    shape = _linear_shape(attrs, inputs, ((3, INT32), (4, FLOAT32)), 5)
-    need(_is_vector(given(inputs, 2), FLOAT32, 1, shape[-1]), "scale must be constant float32[1] or [m]")
+    shape = linear_shape(attrs, inputs, ((3, INT32), (4, FLOAT32)), 5)
+    need(is_vector(given(inputs, 2), FLOAT32, 1, shape[-1]), "scale must be constant float32[1] or [m]")
     return (shape,)
 
 
@@ -228,7 +230,7 @@ def _layer_norm_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     need(given(inputs, 0).dtype == FLOAT32, "x must be float32")
     for index in (1, 2):
         need(
-            _is_vector(_optional(inputs, index), FLOAT32, shape[-1]),
+            is_vector(_optional(inputs, index), FLOAT32, shape[-1]),
             "gain and bias must be constant float32[k]",
         )
     return (shape,) * (1 if attrs["quantize"] is None else 2)

@@ -83,6 +83,20 @@ def _gather_elements(attrs: Attrs, table: Array, indices: Array) -> tuple[Array,
     return (np.take_along_axis(table[window], wrapped, axis),)
 
 
+def _gather_by_tuples(attrs: Attrs, x: Array, indices: Array) -> tuple[Array, ...]:
+    batch, depth = attrs["batch_dims"], indices.shape[-1]
+    leading = x.shape[:batch]
+    tables = x.reshape(-1, *x.shape[batch:])
+    chosen = indices.reshape(-1, *indices.shape[batch:])
+    rows = [table[tuple(np.moveaxis(choice, -1, 0))] for table, choice in zip(tables, chosen, strict=True)]
+    return (np.asarray(rows, x.dtype).reshape(*leading, *indices.shape[batch:-1], *x.shape[batch + depth :]),)
+
+
+def _tuples_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    shape, chosen = given(inputs, 0).shape, given(inputs, 1).shape
+    return ((*chosen[:-1], *shape[attrs["batch_dims"] + chosen[-1] :]),)
+
+
 def _expand_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     target = tuple(attrs["shape"])
     need(np.broadcast_shapes(given(inputs, 0).shape, target) == target, f"cannot expand to {list(target)}")
@@ -180,6 +194,7 @@ ROWS = (
     Op("ConstantOfShape", _fill, lambda attrs, _inputs: (attrs["value"].dtype,), _filled_shape),
     Op("Expand", lambda attrs, x: (np.broadcast_to(x, attrs["shape"]).copy(),), first_dtype, _expand_shape),
     Op("Gather", _gather, first_dtype, _gather_shape, (2, 2)),
+    Op("GatherND", _gather_by_tuples, first_dtype, _tuples_shape, (2, 2)),
     Op("GatherElements", _gather_elements, first_dtype, lambda _a, inputs: (given(inputs, 1).shape,), (2, 2)),
     Op("Pad", _pad, first_dtype, _pad_shape, (1, 2)),
     Op(

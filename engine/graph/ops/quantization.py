@@ -13,11 +13,10 @@ from engine.graph.ops._row import FLOAT32, UINT8, Attrs, DType, Inputs, Op, Shap
 
 
 def saturate(x: Array, dtype: DType) -> Array:
-    """Whole numbers clipped to the range of `dtype`; NaN gives 0."""
+    """Whole numbers clipped to the range of `dtype`; NaN gives its lowest number, as in ONNX Runtime."""
     limits = np.iinfo(dtype)
-    return np.asarray(
-        np.clip(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf), limits.min, limits.max), dtype
-    )
+    known = np.nan_to_num(x, nan=limits.min, posinf=np.inf, neginf=-np.inf)
+    return np.asarray(np.clip(known, limits.min, limits.max), dtype)
 
 
 def along_axis(parameter: Array, x: Array, attrs: Attrs) -> Array:

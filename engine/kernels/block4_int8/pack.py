@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.kernels.csr_f32.pack import serialize_entries
-from engine.kernels.products.groups import GROUP, Arrangement, Units, band_headers, pack_bands
+from engine.kernels.products.group_streams import QUAD_BITS
+from engine.kernels.products.groups import GROUP, band_headers, pack_words
 from engine.kernels.row import Array, PackedWeights
 
 ENTRY = np.dtype([("weights", np.int8, (4,)), ("k", np.uint32)])
@@ -28,16 +28,8 @@ def quads_of(w: Array) -> Array:
 def pack(w: Array, band_rows: int, block_quads: int) -> PackedWeights:
     """int8 w[m, k], any strides, into bands of `band_rows` rows and blocks of `block_quads` quads."""
     m, k = w.shape
-    quads = quads_of(w)
-    row, at = np.nonzero(quads.view(np.int32)[..., 0])
-    value = np.zeros(row.size, ENTRY)
-    value["weights"], value["k"] = quads[row, at], at
-
-    def serialize(band: Arrangement, values: Array) -> Array:
-        return serialize_entries(band, values, block_quads)
-
-    blocks = -(-quads.shape[1] // block_quads)
-    entries, index = pack_bands(m, band_rows, blocks, Units(row, at // block_quads, value), serialize)
+    values = quads_of(w).view(np.int32)[..., 0]
+    entries, index = pack_words(values, band_rows, block_quads, QUAD_BITS, ENTRY)
     return PackedWeights(entries, index, m, k, -(-m // band_rows), band_rows, int(np.count_nonzero(w)))
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.kernels.products.groups import GROUP, PADDING, Arrangement, Units, band_headers, pack_bands
+from engine.kernels.products.group_streams import FLOAT_BITS
+from engine.kernels.products.groups import GROUP, band_headers, pack_words
 from engine.kernels.row import Array, PackedWeights
 
 ENTRY = np.dtype([("weight", np.float32), ("k", np.uint32)])
@@ -19,24 +20,8 @@ def pack(w: Array, band_rows: int, block_k: int) -> PackedWeights:
     """float32 w[m, k], any strides, into bands of `band_rows` rows and blocks of `block_k` features."""
     w = np.ascontiguousarray(w)
     m, k = w.shape
-    row, at = np.nonzero(w)
-    value = np.zeros(row.size, ENTRY)
-    value["weight"], value["k"] = w[row, at], at
-
-    def serialize(band: Arrangement, values: Array) -> Array:
-        return serialize_entries(band, values, block_k)
-
-    entries, index = pack_bands(m, band_rows, -(-k // block_k), Units(row, at // block_k, value), serialize)
-    return PackedWeights(entries, index, m, k, -(-m // band_rows), band_rows, row.size)
-
-
-def serialize_entries(band: Arrangement, values: Array, block_k: int) -> Array:
-    """Entries in the order of the groups; padding has weight 0 and the block's first k."""
-    stream = np.zeros(band.source.size, values.dtype)
-    stream["k"] = band.block * block_k
-    real = band.source != PADDING
-    stream[real] = values[band.source[real]]
-    return stream
+    entries, index = pack_words(w, band_rows, block_k, FLOAT_BITS, ENTRY)
+    return PackedWeights(entries, index, m, k, -(-m // band_rows), band_rows, int(np.count_nonzero(w)))
 
 
 def unpack(packed: PackedWeights, block_k: int) -> Array:

@@ -24,9 +24,9 @@ _COEFFICIENTS = {
         64: Coefficients(0.277, 0, 1.61, 2.31, 0.0209),
     },
     "generic": {
-        16: Coefficients(19.6, 0, 0, 126, 0.0898),
-        32: Coefficients(19.6, 0, 0, 128, 0.173),
-        64: Coefficients(19.9, 0, 12.8, 136, 0),
+        16: Coefficients(0.82, 0, 0, 0.52, 0),
+        32: Coefficients(0.816, 0, 0, 2.2, 0.000803),
+        64: Coefficients(0.872, 0, 0.604, 0, 0),
     },
 }
 

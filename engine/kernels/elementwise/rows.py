@@ -64,8 +64,14 @@ def _arithmetic(kind: str) -> tuple[Elementwise, ...]:
         Elementwise("Sub", (kind, kind), kind, lambda a, b: a - b),
         Elementwise("Mul", (kind, kind), kind, lambda a, b: a * b),
         Elementwise("Neg", (kind,), kind, lambda a: -a),
-        Elementwise("Where", ("bool", kind, kind), kind, lambda c, a, b: a if c != 0 else b),
+        Elementwise("Max", (kind, kind), kind, lambda a, b: a if a > b or a != a else b),  # noqa: PLR0124
+        Elementwise("Min", (kind, kind), kind, lambda a, b: a if a < b or a != a else b),  # noqa: PLR0124
+        _where(kind),
     )
+
+
+def _where(kind: str) -> Elementwise:
+    return Elementwise("Where", ("bool", kind, kind), kind, lambda c, a, b: a if c != 0 else b)
 
 
 def _comparisons(kind: str) -> tuple[Elementwise, ...]:
@@ -91,8 +97,13 @@ def _cast(read: str, write: str) -> Elementwise:
 ROWS = (
     *_arithmetic("f32"),
     *_arithmetic("i64"),
+    *_arithmetic("i32"),
     *_comparisons("f32"),
     *_comparisons("i64"),
+    *_comparisons("i32"),
+    _where("bool"),
+    Elementwise("IsNaN", ("f32",), "bool", lambda a: a != a),  # noqa: PLR0124
+    Elementwise("Pow", ("f32", "f32"), "f32", lambda a, b: a**b),
     Elementwise("Div", ("f32", "f32"), "f32", lambda a, b: a / b),
     Elementwise("Not", ("bool",), "bool", lambda a: a == 0),
     Elementwise("And", ("bool", "bool"), "bool", lambda a, b: a != 0 and b != 0),

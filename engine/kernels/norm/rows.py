@@ -15,7 +15,14 @@ import numpy as np
 
 from engine.jit import inner, kernel, record
 from engine.kernels.products.epilogue import quantized
-from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32, splat_i32, square_root, to_float
+from engine.kernels.simd.arithmetic import (
+    fused_multiply_add,
+    least,
+    splat_f32,
+    splat_i32,
+    square_root,
+    to_float,
+)
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 
 NORM = np.dtype(

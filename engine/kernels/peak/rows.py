@@ -5,6 +5,8 @@
 
 Every sum begins with another value and is an operand of its own next step, so that no two can be merged
 and nothing leaves the loop. Sums in flight hide the latency of two instructions a cycle.
+
+    tile C += tile A * tile B          AMX, where the level has it
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from engine.jit import I32, Kernel, active_level, instruction, ir, kernel, record
-from engine.jit.instruction import call
 from engine.jit.vector import F32, Vector
 from engine.kernels.simd.dot import dot_product
 from engine.kernels.simd.memory import at, load_vector
+from engine.kernels.simd.tile import multiply_add
+from engine.kernels.simd.tiles import TILE_MEMORY, TileUnit, tile_unit
 
 PEAK = np.dtype([("iterations", np.int64), ("source", np.int64)], align=True)
 peak_of = record(PEAK)
@@ -80,16 +83,58 @@ def _loop(name: str, vector: Vector, step: Step) -> Kernel:
 
 
 def _multiply_add(builder: ir.IRBuilder, value: Any, operand: Any) -> Any:
-    return call(builder, "llvm.fma.v16f32", value.type, [value, operand, operand])
+    return multiply_add(builder, operand, value, operand)
 
 
 def _quads(builder: ir.IRBuilder, value: Any, operand: Any) -> Any:
     return dot_product(builder, value, value, operand)
 
 
-SCRATCH = 64 * SUMS
+def _tile_loop(name: str, unit: TileUnit) -> Kernel:
+    """Products of whole tiles: four sums, more than hide the latency of one product, of two tiles either side."""
+    clear = [unit.zero(tile) for tile in range(8)]
+    zero0, zero1, zero2, zero3, zero4, zero5, zero6, zero7 = clear
+    first, second, third, fourth = (
+        unit.multiply(c, a, b) for c, a, b in ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7))
+    )
+    configure, release = unit.configure, unit.release
+
+    @kernel(f"peak_{name}", "4x16x16")
+    def run(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        iterations = peak_of(args).iterations
+        configure(scratch)
+        zero0(scratch)
+        zero1(scratch)
+        zero2(scratch)
+        zero3(scratch)
+        zero4(scratch)
+        zero5(scratch)
+        zero6(scratch)
+        zero7(scratch)
+        for _ in range(tile_begin, tile_end):
+            for _ in range(iterations):
+                first(scratch)
+                second(scratch)
+                third(scratch)
+                fourth(scratch)
+        release(scratch)
+
+    return run
+
+
+# Also the memory that tile loops keep their configuration in; on a cache line.
+SCRATCH = max(64 * SUMS, TILE_MEMORY)
 # By the operand of the products that they bound.
 PEAKS = {
     "f32": PeakRow(_loop("f32", F32, _multiply_add), SUMS * 16 * 2),
     "u8": PeakRow(_loop("int8", I32, _quads), SUMS * 64 * 2),
+}
+
+# A product of tiles: 16 rows by 16 lanes by 64 bytes, or by 32 words.
+_TILE_UNITS = {"u8": ("tile_int8", tile_unit("u8s8"), 64), "bf16": ("tile_bf16", tile_unit("bf16"), 32)}
+# Only where the level has the instructions.
+TILE_PEAKS = {
+    operand: PeakRow(_tile_loop(name, unit), 4 * 16 * 16 * k * 2)
+    for operand, (name, unit, k) in _TILE_UNITS.items()
+    if not unit.emulated
 }

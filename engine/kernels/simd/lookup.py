@@ -55,10 +55,10 @@ def fit_pieces(function: Callable[[float], float], piece: float) -> NDArray[np.f
         low, high = max(0.0, (i - 0.5) * piece), (i + 0.5) * piece
         centre, half = (low + high) / 2, (high - low) / 2
 
-        def of_unit(unit: NDArray[np.float64], centre: float = centre, half: float = half) -> NDArray[Any]:
-            return np.array([function(centre + half * u) for u in unit])
-
-        unit = np.polynomial.Polynomial(chebyshev.cheb2poly(chebyshev.chebinterpolate(of_unit, DEGREE)))
+        nodes = chebyshev.chebpts1(DEGREE + 1)
+        values = np.array([function(centre + half * node) for node in nodes])
+        fitted = chebyshev.chebfit(nodes, values, DEGREE)
+        unit = np.polynomial.Polynomial(chebyshev.cheb2poly(fitted))
         moved = unit(np.polynomial.Polynomial([(i * piece - centre) / half, 1 / half]))
         pieces[: len(moved.coef), i] = moved.coef
     pieces[0, 0] = function(0.0)

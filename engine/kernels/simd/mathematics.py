@@ -176,9 +176,7 @@ def _gelu_by_exponential(x: Any) -> Any:
     q = fused_multiply_add(q, t, splat_f32(-_Q0))
     half = select(size < splat_f32(_TAIL), _decay(q) * splat_f32(_HALF), splat_f32(np.float32(0)))
     # Bounded, as minus infinity times 0 is no number.
-    return maximum(splat_f32(_LOWEST), x) * select(
-        x < splat_f32(np.float32(0)), half, splat_f32(_ONE) - half
-    )
+    return maximum(splat_f32(_LOWEST), x) * select(x < splat_f32(np.float32(0)), half, splat_f32(_ONE) - half)
 
 
 # x / 2 * (1 + erf(x / sqrt 2)) (Hendrycks and Gimpel 2016); 0 at minus infinity. Nothing cancels in the tail.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.jit import F32, I32, instruction, ir
+from engine.jit import F32, I32, active_features, active_level, instruction, ir
 from engine.jit.instruction import call
 from engine.jit.vector import Vector
 from engine.kernels.simd.dot import dot_product
@@ -52,9 +52,20 @@ def _shifted(builder: ir.IRBuilder, address: Any, count: int) -> Any:
     return builder.add(address, ir.Constant(_LONG, count))
 
 
+# Where the machine has no fused multiply-add, every lane's would be a call of the C library.
+HAS_FUSED = active_level().name == "neon" or "fma" in active_features()
+
+
+def multiply_add(builder: ir.IRBuilder, total: Any, x: Any, w: Any) -> Any:
+    """total + x * w in float32: one rounding where the machine has the instruction, else two."""
+    if HAS_FUSED:
+        return call(builder, "llvm.fma.v16f32", total.type, [w, x, total])
+    return builder.fadd(total, builder.fmul(w, x))
+
+
 def _multiply_add(builder: ir.IRBuilder, kind: str, total: Any, x: Any, w: Any) -> Any:
     if kind == "f32":
-        return call(builder, "llvm.fma.v16f32", total.type, [w, x, total])
+        return multiply_add(builder, total, x, w)
     return dot_product(builder, total, x, w) if kind == "u8s8" else dot_product(builder, total, w, x)
 
 

@@ -12,48 +12,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.kernels.products.groups import GROUP, PADDING, Arrangement, Units, band_headers, pack_bands
-from engine.kernels.row import Array, PackedWeights
-
-PAIR = np.dtype([("weights", np.int8, (4,)), ("k", np.uint16, (2,))])
-
-
-def _pairs(w: Array, block_k: int) -> Units:
-    """The nonzeros of each row and block, two at a time."""
-    row, k = np.nonzero(w)
-    blocks = -(-w.shape[1] // block_k)
-    place = row * blocks + k // block_k
-    first = np.searchsorted(place, place)
-    rank = np.arange(place.size) - first
-    fresh = rank % 2 == 0
-    unit = np.cumsum(fresh) - 1
-    value = np.zeros(int(fresh.sum()), PAIR)
-    value["weights"][unit, 1 + 2 * (rank % 2)] = w[row, k]
-    value["k"][unit, rank % 2] = k % block_k
-    return Units(row[fresh], (k // block_k)[fresh], value)
-
-
-def _serialize(band: Arrangement, values: Array) -> Array:
-    sizes = 2 * GROUP * band.length + 1
-    begins = np.cumsum(sizes) - sizes
-    words = GROUP * band.length
-    group = np.repeat(np.arange(words.size), words)
-    within = np.arange(group.size) - np.repeat(np.cumsum(words) - words, words)
-    at = begins[group] + within
-    stream = np.zeros(int(sizes.sum()), np.uint32)
-    real = band.source != PADDING
-    taken = values[band.source[real]]
-    stream[at[real]] = np.ascontiguousarray(taken["weights"]).view(np.uint32)[:, 0]
-    stream[(at + words[group] + 1)[real]] = np.ascontiguousarray(taken["k"]).view(np.uint32)[:, 0]
-    return stream
+from engine.kernels.products.group_streams import count_bytes, lay_pairs, run
+from engine.kernels.products.groups import GROUP, arrange, band_headers
+from engine.kernels.row import Array, PackedWeights, aligned
 
 
 def pack(w: Array, band_rows: int, block_k: int) -> PackedWeights:
     """int8 w[m, k], any strides, into bands of `band_rows` rows and blocks of `block_k` (at most 65,536) features."""
     w = np.ascontiguousarray(w)
     m, k = w.shape
-    entries, index = pack_bands(m, band_rows, -(-k // block_k), _pairs(w, block_k), _serialize)
-    return PackedWeights(entries, index, m, k, -(-m // band_rows), band_rows, int(np.count_nonzero(w)))
+    blocks = -(-k // block_k)
+    counts = np.empty((m, blocks), np.int32)
+    run(count_bytes, m, w, block=block_k, blocks=blocks, counts=counts.ctypes.data)
+    arranged = arrange((counts + 1) // 2, band_rows, lambda length: 2 * GROUP * length + 1)
+    entries = aligned(max(arranged.size, 1), np.uint32)
+    places = {"groups": arranged.groups.ctypes.data, "entries": entries.ctypes.data}
+    run(lay_pairs, len(arranged.groups), w, block=block_k, **places)
+    return PackedWeights(entries, arranged.index, m, k, -(-m // band_rows), band_rows, int(counts.sum()))
 
 
 def unpack(packed: PackedWeights, block_k: int) -> Array:

@@ -117,18 +117,18 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.5, 2, 3.5, 0.2, 0.002),
-        32: Coefficients(0.4, 3, 3, 0.2, 0.002),
+        16: Coefficients(0.88, 0.368, 3.32, 0.433, 0.00419),
+        32: Coefficients(0.473, 1.99, 2.93, 0.547, 0.00732),
         64: Coefficients(0.288, 5.63, 3.03, 0.327, 0.00338),
     },
     "avx2": {
-        16: Coefficients(1.5, 3, 4, 0.2, 0.002),
-        32: Coefficients(1.3, 5, 3, 0.2, 0.002),
+        16: Coefficients(1.63, 6.42, 1.59, 0.492, 0.00426),
+        32: Coefficients(1.39, 9.22, 3.83, 0.865, 0.0112),
         64: Coefficients(1.15, 29.1, 0.555, 0.169, 0),
     },
     "generic": {
-        16: Coefficients(2.4, 5, 45, 0.7, 0.004),
-        32: Coefficients(2.4, 10, 43, 0.7, 0.004),
+        16: Coefficients(2.63, 13.8, 40, 0.725, 0.00618),
+        32: Coefficients(2.59, 28.1, 41.6, 1.05, 0.00802),
         64: Coefficients(2.43, 33.7, 42.9, 0.748, 0.0137),
     },
 }

@@ -128,6 +128,9 @@ def _epilogue(
 ) -> tuple[dict[str, Field], list[Buffer]]:
     """The epilogue's fields, and the buffers the step reads."""
     reads: list[Buffer] = list(product.x.buffers)
+    # Parameters that are found at run time lie in the arena.
+    places = [field for field in (product.start, *product.epilogue.values()) if isinstance(field, Location)]
+    reads += [field.place for field in places if isinstance(field.place, Buffer)]
     fields: dict[str, Field] = {
         **product.epilogue,
         **store_fields(node.attrs.get("store")),

@@ -24,7 +24,8 @@ from engine.lowering.ops._products import (
 from engine.plan.steps import Field, Fixed, Location
 
 
-def _epilogue_bias(node: Node, builder: Builder, index: int, m: int) -> dict[str, Field]:
+def epilogue_bias(node: Node, builder: Builder, index: int, m: int) -> dict[str, Field]:
+    """The epilogue's fields for the float32 bias that is input `index`."""
     bias = optional(node, index)
     if bias is None or bias.array is None:
         return {}
@@ -54,7 +55,8 @@ def _facts(w: Array) -> WeightFacts:
     return WeightFacts(nonzeros, None, np.zeros(0, np.int64), fours, eights)
 
 
-def _integer_facts(w: Array) -> WeightFacts:
+def integer_facts(w: Array) -> WeightFacts:
+    """What lowering must know of int8 weights [m, k]."""
     alive = int(np.count_nonzero(quads_of(w).view(np.int32)))
     return WeightFacts(int(np.count_nonzero(w)), alive, w.sum(axis=1, dtype=np.int64))
 
@@ -79,12 +81,12 @@ def _linear(node: Node, builder: Builder) -> Lowered:
         PackedWeights,
         lambda a: choice.row.pack(weight_matrix(node, a)),
     )
-    epilogue = _epilogue_bias(node, builder, 2, m)
+    epilogue = epilogue_bias(node, builder, 2, m)
     emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 3)))
     return None
 
 
-def _signed(node: Node, weights: Array) -> Array:
+def signed_weights(node: Node, weights: Array) -> Array:
     """int8 weights [m, k]: the file's, less their zero point."""
     w = weight_matrix(node, weights)
     zero = int(node.attrs["weight_zero"])
@@ -114,13 +116,16 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
     m, k = weight_matrix(node, weights).shape
     value = required(node, 0)
     facts = builder.weights.lasting(
-        weights, ("facts", axes, zero), WeightFacts, lambda a: _integer_facts(_signed(node, a))
+        weights, ("facts", axes, zero), WeightFacts, lambda a: integer_facts(signed_weights(node, a))
     )
     shape = ProductShape(m, k, facts.nonzeros, Lanes.of(value.shape), facts.alive_quads)
     choice = product_choice(builder, "u8", shape)
     x = builder.form(value, choice.row.reads)
     packed = builder.weights.lasting(
-        weights, (choice.row.family, axes, zero), PackedWeights, lambda a: choice.row.pack(_signed(node, a))
+        weights,
+        (choice.row.family, axes, zero),
+        PackedWeights,
+        lambda a: choice.row.pack(signed_weights(node, a)),
     )
     form = ("start", axes, zero, node.attrs["zero_point"], None if integer_bias is None else id(integer_bias))
     start = builder.weights.packed(weights, form, lambda _: _start(node, facts.row_sums, integer_bias))
@@ -128,7 +133,7 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         "integer": 1,
         "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),
         "scale_stride": 4 if scale.size > 1 else 0,
-        **_epilogue_bias(node, builder, 4, m),
+        **epilogue_bias(node, builder, 4, m),
     }
     if node.attrs["product"] is not None:
         step, zero_point = node.attrs["product"]

@@ -1,4 +1,4 @@
-"""Reshape, Slice and Gather with constant places: views where they can be, lanes taken where they cannot."""
+"""Reshape, Slice and Gather: views where they can be, lanes taken where they cannot, else copies of rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from engine.kernels.layout import Lanes
 from engine.kernels.movement.rows import TAKE, take_lanes
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import required
+from engine.lowering.ops.plain_movement import gather_rows, slice_rows
 from engine.lowering.panels import new_panel
 from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record, Tensor
 
@@ -69,7 +70,7 @@ def _gather(node: Node, builder: Builder) -> Lowered:
         or axis >= len(value.shape) - 1
         or not node[0].shape[:-1]
     ):
-        return "it is no choice of positions of an activation by constant indices"
+        return gather_rows(node, builder)
     lanes = _positions(builder.panels[value].lanes, value.shape[:-1])
     return _take(node, builder, value, np.take(lanes, indices, axis=axis))
 
@@ -77,7 +78,7 @@ def _gather(node: Node, builder: Builder) -> Lowered:
 def _slice(node: Node, builder: Builder) -> Lowered:
     value = required(node, 0)
     if value not in builder.panels or value.dtype != F32:
-        return "it is no part of an activation"
+        return slice_rows(node, builder)
     ranges = [slice(None)] * len(value.shape)
     for axis, start, end, step in zip(
         *(node.attrs[name] for name in ("axes", "starts", "ends", "steps")), strict=True
@@ -87,7 +88,7 @@ def _slice(node: Node, builder: Builder) -> Lowered:
     lanes = _positions(builder.panels[value].lanes, value.shape[:-1])
     kept = lanes[tuple(ranges[:-1])]
     if step != 1 or (kept.shape != lanes.shape and (first, last) != (0, value.shape[-1])):
-        return "it takes every other feature, or features and positions at once"
+        return slice_rows(node, builder)
     if kept.shape != lanes.shape:
         return _take(node, builder, value, kept)
     builder.panels[node[0]] = builder.panels[value].rows(first, last - first)

@@ -26,7 +26,9 @@ def fold_constant(node: Node, _uses: Uses) -> Value | None:
     known = _computed.get(node)
     if known is None:
         arrays = [None if value is None else value.array for value in node.inputs]
-        known = constant(np.ascontiguousarray(evaluate_node(node, arrays)[0]), node.name)
+        found = evaluate_node(node, arrays)[0]
+        # ascontiguousarray alone would give a number an axis.
+        known = constant(np.ascontiguousarray(found).reshape(found.shape), node.name)
         _computed[node] = known
     return known
 

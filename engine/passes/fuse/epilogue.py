@@ -15,8 +15,8 @@ from engine.graph import Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import either_way, first_input, is_op, row_constant
 from engine.passes.quantisation import rounding
 
-BIAS = {"linear": 2, "quantized_linear": 4}
-RESIDUAL = {"linear": 3, "quantized_linear": 5}
+BIAS = {"linear": 2, "quantized_linear": 4, "dynamic_quantized_linear": 5}
+RESIDUAL = {"linear": 3, "quantized_linear": 5, "dynamic_quantized_linear": 6}
 
 
 def _input(product: Node, index: int) -> Value | None:
@@ -37,13 +37,25 @@ def _is_open(product: Value, uses: Uses) -> bool:
     return product.node.attrs["activation"] == "none" and product.node.attrs["store"] is None
 
 
+def _has_no_residual(product: Value) -> bool:
+    return _input(product.node, RESIDUAL[product.op]) is None
+
+
+def _partner(product: Value, uses: Uses) -> Value | None:
+    """The product of the same activations that this one adds: weights of more than 8 bits are multiplied in two parts."""
+    residual = _input(product.node, RESIDUAL[product.op])
+    if residual is None or residual.op != product.op or not _is_open(residual, uses):
+        return None
+    return residual if residual.node.inputs[0] == product.node.inputs[0] else None
+
+
 @rule("Add")
 def add_bias(add: Node, uses: Uses) -> Value | None:
     """A row constant becomes the bias."""
     for product, addend in either_way(add):
         if not _is_open(product, uses) or _input(product.node, BIAS[product.op]) is not None:
             continue
-        if _input(product.node, RESIDUAL[product.op]) is not None or product.type != add.types[0]:
+        if product.type != add.types[0] or not (_has_no_residual(product) or _partner(product, uses)):
             continue
         row = row_constant(addend, product.shape[-1])
         if row is not None:
@@ -58,10 +70,18 @@ def add_bias(add: Node, uses: Uses) -> Value | None:
 def add_residual(add: Node, uses: Uses) -> Value | None:
     """Another value of the same shape becomes the residual."""
     for product, addend in either_way(add):
-        if not _is_open(product, uses) or _input(product.node, RESIDUAL[product.op]) is not None:
+        if (
+            not _is_open(product, uses)
+            or not addend.type == product.type == add.types[0]
+            or addend == product
+        ):
             continue
-        if addend.type == product.type == add.types[0] and addend != product:
-            return _with(product.node, product.node.name, {RESIDUAL[product.op]: addend})
+        name, place = product.node.name, RESIDUAL[product.op]
+        if _has_no_residual(product):
+            return _with(product.node, name, {place: addend})
+        partner = _partner(product, uses)
+        if partner is not None and _has_no_residual(partner):
+            return _with(product.node, name, {place: _with(partner.node, name, {place: addend})})
     return None
 
 

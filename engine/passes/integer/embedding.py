@@ -13,15 +13,10 @@ from engine.passes.quantisation import per_tensor
 
 
 @rule("DequantizeLinear")
-def quantised_embedding(step: Node, uses: Uses) -> Value | None:
+def quantised_embedding(step: Node, _uses: Uses) -> Value | None:
     """Dequantise the rows that are looked up, in the same step."""
     gather, parameters = first_input(step[0]), per_tensor(step)
-    if (
-        parameters is None
-        or not is_op(gather, "Gather")
-        or gather.node.attrs["axis"] != 0
-        or uses[gather] != 1
-    ):
+    if parameters is None or not is_op(gather, "Gather") or gather.node.attrs["axis"] != 0:
         return None
     table, ids = first_input(gather), gather.node.inputs[1]
     if table.array is None or table.dtype not in (np.int8, np.uint8) or len(table.shape) != 2:

@@ -15,7 +15,7 @@ import numpy as np
 from engine.graph import Array, Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import either_way, first_input, is_op, operands, row_constant
 from engine.passes.quantisation import dequantised
-from engine.passes.weights import QuantisedMatrix, common_zero, quantised_matrix
+from engine.passes.weights import QuantisedMatrix, byte_matrix, quantised_matrix
 
 # A bias and a sum of 8-bit products must not leave 32 bits together.
 LARGEST_BIAS = 1 << 30
@@ -37,9 +37,14 @@ def _quantized_linear(
         "activation": "none",
         "store": store,
     }
-    return node(
-        "quantized_linear", source[0], weights.value, constant(scale, name), *biases, name=name, **attrs
-    )[0]
+    factors = constant(scale, name)
+    if weights.rest is None:
+        operands = (source[0], weights.value, factors, *biases)
+        return node("quantized_linear", *operands, name=name, **attrs)[0]
+    plain = {**attrs, "store": None}
+    near = node("quantized_linear", source[0], weights.value, factors, name=name, **plain)[0]
+    operands = (source[0], weights.rest, factors, *biases)
+    return node("quantized_linear", *operands, near, name=name, **attrs)[0]
 
 
 @rule("MatMul")
@@ -145,11 +150,8 @@ def _integer_operands(product: Node) -> tuple[QuantisedMatrix | None, tuple[Valu
         if zero is not None and zero.array is None:
             return None, None
     offsets = np.zeros(1, np.int32) if x_zero is None or x_zero.array is None else x_zero.array.reshape(-1)
-    zero_point = common_zero(w, None if w_zero is None else w_zero.array)
-    if offsets.size != 1 or zero_point is None:
-        return None, None
-    weights = QuantisedMatrix(w, "km", zero_point, np.ones(1, np.float32))
-    return weights, (x, int(offsets[0]))
+    weights = byte_matrix(w, "km", None if w_zero is None else w_zero.array, np.ones(1, np.float32))
+    return (None, None) if offsets.size != 1 or weights is None else (weights, (x, int(offsets[0])))
 
 
 def _integer_row(bias: Value, outputs: int) -> Array | None:
@@ -180,13 +182,12 @@ def requantised_product(product: Node, _uses: Uses) -> Value | None:
         return None
     if any(array is None or array.size != 1 for array in single) or source.dtype != np.uint8 or w.ndim != 2:
         return None
-    zero_point = common_zero(matrix, w_zero)
-    if zero_point is None or product.types[0].dtype != np.uint8:
+    weights = byte_matrix(matrix, "km", w_zero, w_scale.reshape(-1))
+    if weights is None or product.types[0].dtype != np.uint8:
         return None
     factors = (
         np.asarray(x_scale, np.float32).reshape(1) * w_scale.reshape(-1) / np.asarray(y_scale).reshape(1)
     )
-    weights = QuantisedMatrix(matrix, "km", zero_point, w_scale.reshape(-1))
     store = ("quantized", np.float32(1), int(np.asarray(y_zero).reshape(())))
     operand = (source, int(np.asarray(x_zero).reshape(())))
     return _quantized_linear(operand, weights, factors.astype(np.float32), (None, None), product.name, store)

@@ -30,7 +30,7 @@ def unsigned_pair(step: Node, _uses: Uses) -> Value | None:
     source, parameters = first_input(step[0]), per_tensor(step)
     if parameters is None or source.dtype != np.int8:
         return None
-    shifted = _shifted(source, parameters.zero_point)
+    shifted = _shifted(source)
     if shifted is None:
         return None
     return dequantize(shifted, Quantisation(parameters.scale, parameters.zero_point + SHIFT), step.name)
@@ -47,7 +47,7 @@ def unsigned_product(product: Node, _uses: Uses) -> Value | None:
     )
     if source.dtype != np.int8 or zero is None or zero.size != 1:
         return None
-    shifted = _shifted(source, int(zero.reshape(())))
+    shifted = _shifted(source)
     if shifted is None:
         return None
     offset = constant(np.asarray(int(zero.reshape(())) + SHIFT, np.uint8))
@@ -56,14 +56,15 @@ def unsigned_product(product: Node, _uses: Uses) -> Value | None:
     ]
 
 
-def _shifted(source: Value, zero_point: int) -> Value | None:
-    """The same numbers as uint8, if `source` was quantised to int8 with this zero point."""
+def _shifted(source: Value) -> Value | None:
+    """The same numbers plus 128 as uint8, if `source` was quantised to int8."""
     if not is_op(source, "QuantizeLinear"):
         return None
     parameters = per_tensor(source.node)
-    if parameters is None or parameters.zero_point != zero_point:
+    if parameters is None or source.dtype != np.int8:
         return None
-    return quantize(first_input(source), Quantisation(parameters.scale, zero_point + SHIFT), source.node.name)
+    moved = Quantisation(parameters.scale, parameters.zero_point + SHIFT)
+    return quantize(first_input(source), moved, source.node.name)
 
 
 RULES = (plain_quantize, unsigned_pair, unsigned_product)

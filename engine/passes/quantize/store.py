@@ -3,7 +3,7 @@
     linear ── quantize(s, z) ── y    =>    linear(store = ("quantized", s, z)) ── y
     linear ── centre(s, z) ── y      =>    linear(store = ("centred", s, z)) ── y
 
-quantized_linear and attention alike. Not when another node reads the unrounded results.
+The other products and attention alike. Not when another node reads the unrounded results.
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ from engine.graph import Node, Uses, Value, node, rule
 from engine.graph.pattern import first_input, is_op
 
 FORMS = {"quantize": "quantized", "centre": "centred"}
+COMPUTING = ("linear", "quantized_linear", "dynamic_quantized_linear", "attention", "quantized_attention")
 
 
 @rule("quantize", "centre")
 def store_rounded(step: Node, uses: Uses) -> Value | None:
     """Let the step that computes the numbers store them rounded."""
     x = first_input(step[0])
-    if (
-        not is_op(x, "linear", "quantized_linear", "attention", "quantized_attention")
-        or uses[x] != 1
-        or x.node.attrs["store"] is not None
-    ):
+    if not is_op(x, *COMPUTING) or uses[x] != 1 or x.node.attrs["store"] is not None:
         return None
     store = (FORMS[step.op], step.attrs["scale"], step.attrs["zero_point"])
     return node(x.op, *x.node.inputs, name=x.node.name, **{**x.node.attrs, "store": store})[0]

@@ -35,6 +35,8 @@ READINGS = (
             "amx_bf16_compressed": (*_TILES, r"tdpbf16ps\s", r"vpexpandw\s"),
             "amx_f32": (*_TILES, r"tdpbf16ps\s"),
             "amx_f32_compressed": (*_TILES, r"tdpbf16ps\s", r"vpexpandw\s"),
+            "peak_tile_int8": (r"ldtilecfg\s", r"tilezero\s", r"tdpbsud\s", r"tilerelease"),
+            "peak_tile_bf16": (r"ldtilecfg\s", r"tilezero\s", r"tdpbf16ps\s", r"tilerelease"),
             "dense_int8": (r"vpdpbusd\s.*%zmm",),
             "dense_f32": (r"vfmadd\w+ps\s.*%zmm",),
         },
@@ -86,6 +88,14 @@ def test_the_instructions_that_matter_are_there(reading: Reading) -> None:
         for name, text in found.items():
             assert [pattern for pattern in patterns if not re.search(pattern, text)] == [], name
             assert re.search(reading.forbidden, text) is None, name
+
+
+def test_the_peak_of_tiles_is_products_alone() -> None:
+    texts = _texts("amx", *READINGS[0].required)
+    for name in ("peak_tile_int8", "peak_tile_bf16"):
+        (text,) = (text for found, text in texts.items() if found.startswith(f"{name}__"))
+        assert len(re.findall(r"\stdp\w+\s", text)) % 4 == 0, name
+        assert re.search(r"tileloadd|tilestored", text) is None, name
 
 
 def test_a_tile_kernel_configures_once_and_releases() -> None:

@@ -75,15 +75,20 @@ def quads_of(x: Array, lanes: Lanes) -> Array:
 
 
 def bytes_of(x: Array, lanes: Lanes) -> Array:
-    """uint8 x[k, n] as rows of bytes in pair order: only for panels of 64 lanes."""
+    """uint8 x[k, n] as rows of bytes in pair order, for narrow panels as rows of words."""
     k, n = x.shape
-    full = np.zeros((4 * quad_rows(k), lanes.panels * 64), np.uint8)
+    full = np.zeros((4 * quad_rows(k), lanes.panels * lanes.width), np.uint8)
     full[:k, :n] = x
-    place = np.empty(64, int)
-    for v, g, w in np.ndindex(4, 4, 4):
-        place[16 * g + 8 * (v // 2) + 2 * w + v % 2] = 16 * v + 4 * g + w
-    out = aligned((lanes.panels, full.shape[0], 64), np.uint8)
-    out[:] = full.reshape(-1, lanes.panels, 64).transpose(1, 0, 2)[..., place]
+    place = np.arange(lanes.width)
+    if lanes.width == 64:
+        for v, g, w in np.ndindex(4, 4, 4):
+            place[16 * g + 8 * (v // 2) + 2 * w + v % 2] = 16 * v + 4 * g + w
+    elif lanes.width == 32:
+        for h, g, w in np.ndindex(2, 4, 4):
+            place[8 * g + 4 * h + w] = 16 * h + 4 * g + w
+    kind = np.uint8 if lanes.width == 64 else np.uint16
+    out = aligned((lanes.panels, full.shape[0], lanes.width), kind)
+    out[:] = full.reshape(-1, lanes.panels, lanes.width).transpose(1, 0, 2)[..., place]
     return out
 
 

@@ -8,7 +8,7 @@ from kernel_runs import Guarded, bytes_of, call, quads_of
 
 from engine.jit import kernel, record
 from engine.kernels.layout import Lanes, quad_rows
-from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_bytes
+from engine.kernels.movement.bytes import BYTES, TILE_QUADS, TO_BYTES
 from engine.kernels.products.epilogue import divided, quantized
 from engine.kernels.row import aligned
 from engine.kernels.simd.arithmetic import MEANINGS, Meaning, splat_f32, splat_i32
@@ -130,17 +130,18 @@ def test_lookup_picks_by_the_low_bits_of_the_index() -> None:
         assert np.array_equal(y, table[a % 32])
 
 
-def test_quads_become_rows_of_bytes_in_pair_order() -> None:
+@pytest.mark.parametrize("n", [5, 20, 130])
+def test_quads_become_what_unstructured_products_read(n: int) -> None:
     source = np.random.default_rng(2)
     assert TILE_QUADS >= 18, "one tile a panel"
-    k, lanes = 70, Lanes(1, 130)
-    x = source.integers(0, 256, (k, 130)).astype(np.uint8)
+    k, lanes = 70, Lanes(1, n)
+    x = source.integers(0, 256, (k, n)).astype(np.uint8)
     quads, expected = quads_of(x, lanes), bytes_of(x, lanes)
-    got = Guarded(expected.shape, np.uint8)
+    got = Guarded(expected.shape, expected.dtype)
     args = np.zeros(1, BYTES)
     args["x"], args["x_panel"], args["quads"] = quads.ctypes.data, quads.strides[0], quad_rows(k)
     args["y"], args["y_panel"], args["tiles_of_panel"] = got.address, expected.strides[0], 1
-    call(quads_to_bytes, args, 0, lanes.panels)
+    call(TO_BYTES[lanes.width], args, 0, lanes.panels)
     assert np.array_equal(got.array, expected)
     assert got.is_intact()
 

@@ -66,6 +66,56 @@ def test_sparse_int8_round_trips(sizes: tuple[int, int], density: float, transpo
         assert packed.nonzeros == np.count_nonzero(w)
 
 
+def _grouped_plainly(
+    values: Array, band_rows: int, block: int
+) -> tuple[list[int], list[list[tuple[int, int]]]]:
+    """(index, entries of every group as (value, k)) of [m, k], said once more without arrays."""
+    m, k = values.shape
+    places: list[int] = []
+    headers: list[list[int]] = []
+    entries: list[list[tuple[int, int]]] = []
+    for band in range(0, m, band_rows):
+        present, groups = range(min(band_rows, m - band)), []
+        header: list[int] = []
+        for first in range(0, k, block):
+            units = [
+                [(int(v), first + i) for i, v in enumerate(values[band + r, first : first + block]) if v]
+                for r in present
+            ]
+            ranked = sorted((r for r in present if first == 0 or units[r]), key=lambda r: -len(units[r]))
+            ranked += [band_rows] * (len(ranked) % 2)
+            groups.append(len(ranked) // 2)
+            for i, j in zip(ranked[::2], ranked[1::2], strict=True):
+                length = len(units[i])
+                header += [length, i, j]
+                sides = [
+                    [*(units[r] if r < band_rows else []), *[(0, first)] * length][:length] for r in (i, j)
+                ]
+                entries.append([pair for both in zip(*sides, strict=True) for pair in both])
+        done = sum(map(len, entries)) - 2 * sum(header[::3])
+        places.append(sum(map(len, headers)))
+        headers.append([done, *groups, *header])
+    bands = len(headers)
+    return [*(bands + place for place in places), *(n for part in headers for n in part)], entries
+
+
+@given(st.tuples(st.integers(1, 60), st.integers(1, 80)), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_grouped_streams_are_what_their_description_says(sizes: tuple[int, int], density: float) -> None:
+    m, k = sizes
+    source = np.random.default_rng(m + 1000 * k)
+    w = sparse_matrix(source, m, k, density)
+    w[source.random((m, k)) < 0.1] = -0.0
+    index, groups = _grouped_plainly(np.where(w == 0, 0, w.view(np.int32)), 24, 32)
+    packed = csr.pack(w, 24, 32)
+    assert packed.index.tolist() == index
+    flat = [entry for group in groups for entry in group]
+    assert (
+        list(zip(packed.entries["weight"].view(np.int32), packed.entries["k"], strict=True))[: len(flat)]
+        == flat
+    )
+    assert len(packed.entries) == max(1, len(flat))
+
+
 @given(SIZES, st.sampled_from([0.0, 0.05, 0.5, 1.0]), st.sampled_from([4, 8]))
 def test_column_blocks_round_trip(sizes: tuple[int, int], density: float, rows: int) -> None:
     m, k = sizes

@@ -194,12 +194,6 @@ def test_requantising_product_rounds_as_the_text_says() -> None:
     )
 
 
-def weight_out_of_range(b: ModelBuilder, x: str) -> str:
-    layer = Dense(w_dtype=np.uint8, w_zero=3)
-    w = b.weight(np.full((K, M), 255, np.uint8))
-    return b.op("MatMul", x, b.op("DequantizeLinear", w, b.number(0.5), b.number(layer.w_zero, np.uint8)))
-
-
 def zeros_that_differ(b: ModelBuilder, x: str) -> str:
     zeros = b.weight(np.arange(M, dtype=np.int8))
     return b.op(
@@ -215,9 +209,7 @@ def scales_along_inputs(b: ModelBuilder, x: str) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    "form", [weight_out_of_range, zeros_that_differ, scales_along_inputs], ids=lambda f: f.__name__
-)
+@pytest.mark.parametrize("form", [zeros_that_differ, scales_along_inputs], ids=lambda f: f.__name__)
 def test_other_weights_are_multiplied_as_f32(form: Any) -> None:
     b = ModelBuilder()
     q = quantised(b, b.input("x", np.float32, (ROWS, K)), Dense())
@@ -258,3 +250,41 @@ def test_rounded_output_of_a_product_is_the_unfused_one(
         graph.evaluate(after, {"x": x})[0],
         oracle.quantize(sums.astype(np.float32) * np.float32(0.25), scale, out_zero),
     )
+
+
+@pytest.mark.parametrize(
+    ("zero", "highest"), [(3, 255), (255, 255), (100, 255), (1, 255), (0, 254), (120, 250)]
+)
+@pytest.mark.parametrize("form", ["qdq", "integer", "qlinear"])
+def test_weights_of_nine_bits_are_multiplied_in_two_parts(form: str, zero: int, highest: int) -> None:
+    b = ModelBuilder()
+    rng = np.random.default_rng(zero)
+    array = rng.integers(0, highest, (K, M), endpoint=True).astype(np.uint8)
+    array[0, :2] = 0, highest
+    w, w_zero, scale = b.weight(array), b.number(zero, np.uint8), b.number(0.25)
+    q, *parameters = quantised(b, b.input("x", np.float32, (ROWS, K)), Dense())
+    bias = b.weight(rng.standard_normal(M).astype(np.float32))
+    if form == "integer":
+        sums = b.op("Cast", b.op("MatMulInteger", q, w, parameters[1], w_zero), to=1)
+        y = b.op("Add", b.op("Mul", sums, scale), bias)
+    elif form == "qdq":
+        real = b.op("DequantizeLinear", q, *parameters)
+        y = b.op("Add", b.op("MatMul", real, b.op("DequantizeLinear", w, scale, w_zero)), bias)
+    else:
+        y = b.op("QLinearMatMul", q, *parameters, w, scale, w_zero, b.number(16), b.number(100, np.uint8))
+    b.output(y)
+    after = check(
+        b, {"x": Dense().x()}, {"quantize": 1, "quantized_linear": 2}, atol=0 if form == "qlinear" else 1e-3
+    )
+    parts = [node.attrs["weight_zero"] for node in after.nodes() if node.op == "quantized_linear"]
+    assert parts == [0, 0]
+
+
+def test_weights_that_two_parts_do_not_hold_are_multiplied_as_f32() -> None:
+    b = ModelBuilder()
+    q = quantised(b, b.input("x", np.float32, (ROWS, K)), Dense())
+    w = b.op(
+        "DequantizeLinear", b.weight(np.full((K, M), 255, np.uint8)), b.number(0.5), b.number(0, np.uint8)
+    )
+    b.output(b.op("MatMul", b.op("DequantizeLinear", *q), w))
+    assert graph.census(check(b, {"x": Dense().x()}))["linear"] == 1

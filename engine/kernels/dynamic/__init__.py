@@ -1,0 +1,1 @@
+"""Quantisation whose scale and zero point follow from the numbers themselves."""

@@ -1,0 +1,46 @@
+"""No product kernel reads or writes outside of its arrays: each runs between forbidden pages, in a process of its own."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import guard_pages
+import pytest
+
+import engine
+from engine.lowering.choose import ALL_ROWS
+
+_SCRIPT = Path(guard_pages.__file__)
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="mprotect of an anonymous map, as Linux has it"
+)
+@pytest.mark.parametrize("family", [row.family for row in ALL_ROWS])
+def test_product_stays_within_its_arrays(family: str) -> None:
+    done = _run(str(_SCRIPT), family)
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="mprotect of an anonymous map, as Linux has it"
+)
+@pytest.mark.parametrize("offset", [-1, mmap.PAGESIZE])
+def test_the_fence_stops_a_stray_access(offset: int) -> None:
+    stray = (
+        f"import sys, ctypes; sys.path.insert(0, {str(_SCRIPT.parent)!r}); import numpy as np\n"
+        "from guard_pages import Fenced\n"
+        f"ctypes.string_at(Fenced(np.zeros(4096, np.uint8), at_end=True).address + {offset}, 1)"
+    )
+    assert _run("-c", stray).returncode < 0
