@@ -9,7 +9,7 @@ plan.build      memory, addresses, the table the team walks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine import passes
 from engine.frontend import Model, bind
@@ -17,7 +17,9 @@ from engine.graph import Graph, Record
 from engine.lowering import lower
 from engine.lowering.builder import Machine
 from engine.options import environment_flag
+from engine.passes.padding import padding_input
 from engine.plan.build import Plan, build
+from engine.plan.steps import Program
 from engine.plan.weights import WeightStore
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -25,12 +27,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Compiled:
-    """A plan and what led to it."""
+    """A plan and what led to it; the program can be placed in memory again, for another stream."""
 
     plan: Plan
     graph: Graph
     record: Record
     supported: float
+    program: Program
 
 
 def compile_plan(model: Model, shapes: Shapes, machine: Machine, weights: WeightStore) -> Compiled:
@@ -41,8 +44,10 @@ def compile_plan(model: Model, shapes: Shapes, machine: Machine, weights: Weight
     record = Record()
     graph = passes.run(bind(model, shapes), record, check=environment_flag("ENGINE_CHECK", default=False))
     program = lower(graph, machine, weights)
+    if machine.skip_padding:
+        program = replace(program, padding=padding_input(graph))
     plan = build(program, machine.members)
-    return Compiled(plan, graph, record, _supported(graph, plan))
+    return Compiled(plan, graph, record, _supported(graph, plan), program)
 
 
 def _supported(graph: Graph, plan: Plan) -> float:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
+from types import TracebackType
+from typing import Any, Self
 
 from engine.api.arguments import (
     UNKNOWN,
     Dims,
     check_arrays,
     check_batch,
-    check_count,
     check_kernel,
     check_list,
     check_precision,
@@ -25,25 +23,21 @@ from engine.api.arguments import (
     log,
 )
 from engine.api.batches import join_engine_outputs, split_engine_inputs
-from engine.api.model import model_to_path
+from engine.api.opening import batch_of, likely_shape, open_shared, source_path, with_shape, without_weights
+from engine.api.placement import Placement, SharedModel, place
+from engine.api.plans import Plans, Shapes
 from engine.api.scheduler import Scheduler, scheduler_of
-from engine.compiler import Compiled, compile_plan
-from engine.errors import OptionError, SparselaneError
-from engine.frontend import ModelInput, open_model
+from engine.compiler import Compiled
+from engine.errors import ClosedError, OptionError, SparselaneError
 from engine.jit import active_level, check_level
 from engine.kernels.row import Array
 from engine.lowering.builder import Machine
-from engine.machine.topology import l2_bytes, topology
+from engine.machine.topology import l2_bytes
 from engine.options import environment_int
-from engine.plan.packed_cache import open_packed_cache
-from engine.plan.weights import WeightStore
 from engine.random_inputs import random_inputs
 from engine.results import BenchmarkResults
+from engine.runtime.limits import Limits, limits_of
 from engine.runtime.runner import run_plan
-from engine.runtime.teams import team_of
-
-# Sizes to compile for ahead of the first request, where the file leaves a dimension open.
-LIKELY_SEQUENCE, LIKELY_PIXELS = 128, 224
 
 
 class Engine:
@@ -52,11 +46,14 @@ class Engine:
     model         path of an .onnx file, folder with model.onnx, `synthetic:...`, registered stub, bytes or ModelProto
     batch_size    dimension 0 of every input; None leaves the model's own
     num_cores     physical cores to use; None: all that this process may
-    num_streams   requests at once; the engine decides. A scheduler's name is taken in this place too
+    num_streams   requests at once; None: the scheduler decides. A scheduler's name is taken in this place too
     scheduler     a Scheduler or its name
     input_shapes  whole shapes of the inputs, one list each (or one for all)
     precision     "f32", or "bf16": products of float32 may be computed in bfloat16 where that is faster (AMX)
     kernel        a family of product kernels to use wherever it fits, as ENGINE_KERNEL; None: the fastest as predicted
+
+    Positions that the attention mask calls padding cost nothing, where a model lets them out of every attention:
+    outputs that have a row a position hold zeros there, all others are the same. `skip_padding=False` computes them.
 
     Open dimensions are compiled for as they come: one plan a set of shapes, the latest few are kept, and all share
     the packed weights. The model's file is never written. An engine may be called from several threads.
@@ -76,86 +73,136 @@ class Engine:
         *,
         precision: str = "f32",
         kernel: str | None = None,
+        skip_padding: bool = True,
     ) -> None:
-        if isinstance(num_streams, str) and scheduler is None:
+        if isinstance(num_streams, str) and not scheduler:
             num_streams, scheduler = None, num_streams
         if cached_outputs is not None and any(cached_outputs):
             message = "cached_outputs is for text generation, which this engine does not do."
             raise OptionError(message)
         check_level()
-        self._scheduler = scheduler_of(scheduler)
-        check_count("num_streams", num_streams)
-        self._num_cores = check_count("num_cores", num_cores) or topology().available
-        if self._num_cores > len(topology().cores):
-            log.warning("num_cores=%d exceeds the %d cores here", self._num_cores, len(topology().cores))
-        self._model_path = _source_path(model)
-        self._model = open_model(self._model_path or model)
+        placement = self._place(num_cores, num_streams, scheduler_of(scheduler))
+        self._scheduler, self._num_cores = placement.scheduler, placement.num_cores
+        self._streams = placement.streams
+        self._streams.join(self)
+        self._model_path = source_path(model)
+        # Held for the other engines of a context: they find it while one of them lives.
+        self._shared: SharedModel | None = open_shared(self._model_path, model, placement)
+        self._model = self._shared.model
         shapes = given_shapes(self._model, input_shapes)
-        self._batch_size = _batch(check_batch(batch_size), shapes)
+        self._batch_size = batch_of(check_batch(batch_size), shapes)
         self._shapes = [
             declared_shape(entry, self._batch_size, None if shapes is None else shapes[i])
             for i, entry in enumerate(self._model.inputs)
         ]
         # Overrides hold for the file's fixed dimensions too: a model of batch 1 may be compiled for 8.
-        self._model = replace(self._model, inputs=tuple(map(_with_shape, self._model.inputs, self._shapes)))
-        self._team = team_of(min(self._num_cores, len(topology().cores)))
-        self._machine = Machine(
-            self._team.members,
+        self._model = replace(self._model, inputs=tuple(map(with_shape, self._model.inputs, self._shapes)))
+        machine = Machine(
+            self._streams.members,
             l2_bytes(),
             check_precision(precision),
             check_kernel(kernel),
-            self._team.parts,
+            self._streams.parts,
+            skip_padding,
         )
-        self._weights = WeightStore(open_packed_cache())
-        self._plans: OrderedDict[tuple[Dims, ...], Compiled] = OrderedDict()
-        self._plan_limit = environment_int("ENGINE_PLANS", 8, least=1)
-        self._one_at_a_time = threading.Lock()
+        limit = environment_int("ENGINE_PLANS", 8, least=1)
+        self._plans = Plans(self._model, machine, self._shared.stores, self._streams, limit)
+        self._closed = False
         self._first = self._compile_ahead()
+
+    def _place(self, num_cores: object, num_streams: object, scheduler: Scheduler) -> Placement:
+        """Cores and streams: those that engines with the same wishes share."""
+        return place(num_cores, num_streams, scheduler)
 
     # -- compiling
     def _compile_ahead(self) -> Compiled | None:
         """The plan of the declared shapes, or of likely ones, so that the first request finds all compiled."""
         if all(size != UNKNOWN for shape in self._shapes for size in shape):
-            return self._plan(tuple(self._shapes))
+            return self._plans.find(tuple(self._shapes)).compiled[0]
         try:
-            return self._plan(self._likely_shapes())
+            return self._plans.find(self._likely_shapes()).compiled[0]
         except SparselaneError as error:
             # The file's own open dimensions may not take these sizes; the first request's will be tried.
             log.info("not compiled ahead for %s: %s", self._likely_shapes(), error)
             return None
 
-    def _likely_shapes(self) -> tuple[Dims, ...]:
+    def _likely_shapes(self) -> Shapes:
         return tuple(
             likely_shape(entry, shape) for entry, shape in zip(self._model.inputs, self._shapes, strict=True)
         )
 
-    def _plan(self, shapes: tuple[Dims, ...]) -> Compiled:
-        found = self._plans.get(shapes)
-        if found is None:
-            named = dict(zip(self._model.input_names, shapes, strict=True))
-            found = compile_plan(self._model, named, self._machine, self._weights)
-            self._plans[shapes] = found
-            while len(self._plans) > self._plan_limit:
-                self._plans.popitem(last=False)
-        elif len(self._plans) > 1:
-            self._plans.move_to_end(shapes)
-        return found
-
     # -- running
-    def run(self, inp: list[Array], val_inp: bool = True) -> list[Array]:
+    def run(
+        self,
+        inp: list[Array],
+        val_inp: bool = True,
+        *,
+        timeout: float | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> list[Array]:
         """Outputs in the model's order, as new arrays.
 
-        inp      one C-contiguous array an input, in the model's order
-        val_inp  check that it is such a list
+        inp        one C-contiguous array an input, in the model's order
+        val_inp    check that it is such a list
+        timeout    seconds that waiting and running may take together; None: as long as it takes
+        cancelled  ends the request when it is set, from any thread: in line at once, at work between two steps
 
-        Raises InputTypeError, TensorError (dtype, shape, count, batch), InputError (an id out of range).
+        Raises InputTypeError, TensorError (dtype, shape, count, batch), InputError (an id out of range); DeadlineError,
+        RequestCancelledError, WorkerError (a thread died at work on it), ClosedError.
         """
+        limits = limits_of(timeout, cancelled)
         if val_inp:
             check_list(inp)
         check_arrays(self._model, self._shapes, self._batch_size, inp)
-        with self._one_at_a_time:
-            plan = self._plan(tuple([array.shape for array in inp])).plan
-            return run_plan(plan, self._team, inp)
+        return self._run(inp, limits)
+
+    def _run(self, inp: list[Array], limits: Limits | None) -> list[Array]:
+        """Outputs of checked inputs, on the stream that is free next."""
+        if self._closed:
+            message = "the engine was closed; make a new one."
+            raise ClosedError(message)
+        plans, line = self._plans.find(tuple([array.shape for array in inp])), self._streams.line
+        stream = line.enter(plans.seconds, limits)
+        start = time.perf_counter()
+        try:
+            outputs = run_plan(plans.plans[stream], self._streams.teams[stream], inp, limits)
+            plans.took(time.perf_counter() - start)
+            return outputs
+        finally:
+            line.leave(stream)
+
+    async def run_async(
+        self, inp: list[Array], val_inp: bool = True, *, timeout: float | None = None
+    ) -> list[Array]:
+        """As `run`, from a thread of the event loop's own pool; cancelling the task ends the request between two steps."""
+        cancelled = threading.Event()
+        try:
+            return await asyncio.to_thread(self.run, inp, val_inp, timeout=timeout, cancelled=cancelled)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def close(self) -> None:
+        """Let go of plans, weights and threads, as far as no other engine shares them; requests under way are finished.
+
+        A closed engine still tells its properties. Without `close` the same happens when the engine is collected.
+        """
+        if not self._closed:
+            self._closed_with = self.output_shapes, self.fraction_of_supported_ops
+            self._closed = True
+            self._plans.close()
+            self._first = self._shared = None
+            self._model = without_weights(self._model)
+            self._streams.release()
+            self._streams.leave(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def __call__(self, inp: list[Array], val_inp: bool = True) -> list[Array]:
         return self.run(inp, val_inp)
@@ -245,7 +292,7 @@ class Engine:
     @property
     def num_streams(self) -> int:
         """Requests that really run at once."""
-        return 1
+        return len(self._streams)
 
     @property
     def scheduler(self) -> Scheduler:
@@ -267,6 +314,8 @@ class Engine:
     @property
     def output_shapes(self) -> list[Dims]:
         """Shapes of the plan compiled ahead; -1 where a size follows an open input dimension."""
+        if self._closed:
+            return list(self._closed_with[0])
         if self._first is None:
             return [(UNKNOWN,) for _ in self._model.output_names]
         shapes = [value.type.shape or () for value in self._first.graph.outputs]
@@ -285,8 +334,9 @@ class Engine:
     @property
     def fraction_of_supported_ops(self) -> float:
         """Share of the nodes that run in compiled steps, 0.0 to 1.0, four places."""
-        plan = self._first or (next(iter(self._plans.values())) if self._plans else None)
-        return 0.0 if plan is None else round(plan.supported, 4)
+        if self._closed:
+            return self._closed_with[1]
+        return 0.0 if self.compiled is None else round(self.compiled.supported, 4)
 
     @property
     def cpu_avx_type(self) -> str:
@@ -301,7 +351,7 @@ class Engine:
     @property
     def compiled(self) -> Compiled | None:
         """The plan compiled ahead, or the first that was asked for; for `explain`."""
-        return self._first or (next(iter(self._plans.values())) if self._plans else None)
+        return self._first or self._plans.first()
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -337,38 +387,8 @@ def compile_model(  # noqa: PLR0913 - the options of an engine
     *,
     precision: str = "f32",
     kernel: str | None = None,
+    skip_padding: bool = True,
 ) -> Engine:
     """An Engine for the model; see there. The fourth place takes a scheduler's name too."""
     options = (batch_size, num_cores, num_streams, scheduler, input_shapes, cached_outputs)
-    return Engine(model, *options, precision=precision, kernel=kernel)
-
-
-def _with_shape(entry: ModelInput, shape: Dims) -> ModelInput:
-    """The input with its dimensions overridden; open ones keep the file's symbols."""
-    dims = (kept if size == UNKNOWN else size for size, kept in zip(shape, entry.dims, strict=True))
-    return replace(entry, dims=tuple(dims))
-
-
-def _source_path(model: Any) -> str:
-    """The model's file, or "" for a model that is its own source."""
-    if isinstance(model, bytes) or hasattr(model, "SerializeToString"):
-        return ""
-    return model_to_path(model)
-
-
-def _batch(batch: int | None, shapes: list[Dims] | None) -> int | None:
-    """The batch size; whole shapes win over the default of 1."""
-    if shapes is None or batch is None or not shapes[0]:
-        return batch
-    if batch == 1 and shapes[0][0] != 1:
-        return shapes[0][0]
-    if shapes[0][0] != batch:
-        log.warning("input_shapes has batch %d; batch_size=%d wins", shapes[0][0], batch)
-    return batch
-
-
-def likely_shape(entry: ModelInput, shape: Dims) -> Dims:
-    """A shape with open dimensions filled in: token sequences, images, else 1."""
-    tokens = LIKELY_SEQUENCE if np.issubdtype(entry.dtype, np.integer) else 1
-    filler = LIKELY_PIXELS if len(shape) == 4 else tokens
-    return tuple(size if size != UNKNOWN else (1 if axis == 0 else filler) for axis, size in enumerate(shape))
+    return Engine(model, *options, precision=precision, kernel=kernel, skip_padding=skip_padding)

@@ -21,7 +21,19 @@ from engine.kernels.movement import rows as movement
 from engine.kernels.movement.bytes import BYTES, TILE_QUADS, TO_BYTES, bytes_of_lane, quads_to_signed_rows
 from engine.kernels.row import aligned
 from engine.lowering.panels import Panel, constant_panel, new_panel
-from engine.plan.steps import Array, Buffer, Field, Fixed, HostStep, Layer, Location, Record, Step, Tensor
+from engine.plan.steps import (
+    Array,
+    Buffer,
+    Field,
+    Fixed,
+    HostStep,
+    Layer,
+    Location,
+    Record,
+    Span,
+    Step,
+    Tensor,
+)
 from engine.plan.weights import WeightStore
 
 # A claim should be worth some microseconds of work, so that claiming is not what members do.
@@ -33,6 +45,7 @@ F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
 class Machine:
     """What lowering must know: members of the team, bytes of a core's L2, and what the user asked for.
 
+    skip_padding  whether no lanes are spent on positions that the attention mask leaves out
     parts       into which the tiles of a step are cut, one for each core or group of cores
     precision   "f32", or "bf16": products of float32 may round their operands to bfloat16
     family      of product kernels, taken wherever it fits; None leaves the choice to the cost model
@@ -43,6 +56,7 @@ class Machine:
     precision: str = "f32"
     family: str | None = None
     parts: int = 1
+    skip_padding: bool = False
 
 
 @dataclass(slots=True)
@@ -166,6 +180,7 @@ class Builder:
         tile_ns: float = 1000.0,
         scratch: int = 0,
         together: int = 1,
+        span: Span | None = None,
     ) -> None:
         """Append a compiled step; how many tiles are claimed at once follows from what one costs.
 
@@ -175,7 +190,7 @@ class Builder:
         grain = max(1, min(share, round(CLAIM_NS / max(tile_ns, 1.0))))
         whole = -(-grain // together) * together
         grain = whole if whole <= share else grain
-        self.steps.append(Step(layer, kernel, args, tiles, grain, scratch, tuple(reads), tuple(writes)))
+        self.steps.append(Step(layer, kernel, args, tiles, grain, scratch, tuple(reads), tuple(writes), span))
 
     def _unpack(self, value: Value, panel: Panel, kernel: Kernel) -> Tensor:
         tensor = self.new_rows(value)
@@ -209,6 +224,7 @@ class Builder:
             reads=quads.buffers,
             writes=y.buffers,
             tile_ns=12.0 * TILE_QUADS,
+            span=Span(quads.lanes, per_panel=tiles),
         )
         return y
 
@@ -231,6 +247,7 @@ class Builder:
             reads=panel.buffers,
             writes=y.buffers,
             tile_ns=1.7 * planes * panel.k,
+            span=Span(lanes, per_vector=1),
         )
         return y
 
@@ -258,6 +275,8 @@ class Builder:
             writes=writes,
             tile_ns=16.0 * panel.k,
             scratch=movement.SCRATCH,
+            # Out of lanes only: rows have a place for every position.
+            span=None if to_panel else Span(lanes, per_vector=1),
         )
 
 

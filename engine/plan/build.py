@@ -17,6 +17,7 @@ import numpy as np
 from engine.errors import InternalError
 from engine.kernels.row import aligned
 from engine.plan.arena import buffers_of, lives, place, waits
+from engine.plan.ragged import Ragged, ragged, token_lanes
 from engine.plan.steps import Array, Fixed, HostStep, Layer, Location, Program, Record, Step, Tensor
 from engine.plan.table import COUNTER, REQUEST_WORDS, STEP
 
@@ -53,6 +54,7 @@ class Plan:
     layers: tuple[Layer, ...]
     steps: tuple[Step | HostStep, ...]
     arena_bytes: int
+    ragged: Ragged | None
     fault: Array
     table: Array
     counters: Array
@@ -129,17 +131,19 @@ def _locations(program: Program) -> Iterator[Location]:
             yield from (t.location for t in tensors if t.location is not None)
 
 
-def _table(program: Program, memory: _Memory, waiting: list[bool]) -> Array:
-    """One row a compiled step, in order."""
+def _table(program: Program, memory: _Memory, waiting: list[bool]) -> tuple[Array, list[Array]]:
+    """One row a compiled step, in order, and its record."""
+    records: list[Array] = []
     compiled = [(s, w) for s, w in zip(program.steps, waiting, strict=True) if isinstance(s, Step)]
     table = aligned(max(len(compiled), 1), STEP)
     barrier = 0
     for row, (step, wait) in enumerate(compiled):
         table[row]["kernel"], table[row]["args"] = step.kernel.address, memory.write(step.args)
+        records.append(memory.records[-1])
         table[row]["tiles"], table[row]["grain"] = step.tiles, max(1, step.grain)
         table[row]["wait_from"] = barrier if wait else -1
         barrier = row if wait else barrier
-    return table
+    return table, records
 
 
 def _stages(
@@ -176,16 +180,25 @@ def _seen(memory: _Memory) -> Any:
     return seen
 
 
+def _ragged(program: Program, memory: _Memory, table: Array, records: list[Array]) -> Ragged | None:
+    lanes = token_lanes(program)
+    if lanes is None:
+        return None
+    mask = next(memory.view(tensor) for name, tensor in program.inputs if name == program.padding)
+    return ragged(program, table, records, lanes, mask)
+
+
 def build(program: Program, members: int) -> Plan:
     """Place a program in memory for a team of so many members; compiles the kernels it names."""
     waiting = waits(program.steps)
     memory = _Memory(program, members, waiting)
-    table = _table(program, memory, waiting)
+    table, records = _table(program, memory, waiting)
     counters = aligned(max(len(table), 1), COUNTER)
     stages = tuple(_stages(program.steps, memory, table, counters))
     fault = memory.view(Tensor(np.dtype(np.int64), (1,), program.fault))
     seen = _seen(memory)
     return Plan(
+        ragged=_ragged(program, memory, table, records),
         inputs=tuple((name, memory.view(tensor)) for name, tensor in program.inputs),
         outputs=tuple((name, seen(tensor)) for name, tensor in program.outputs),
         stages=stages,

@@ -8,13 +8,14 @@ Location    a byte offset into either
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.jit import Kernel
+from engine.kernels.layout import Lanes
 
 Array = NDArray[Any]
 
@@ -86,12 +87,25 @@ class Record:
     fields: Mapping[str, Field | Record]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How the tiles of a step follow the lanes it works on: panel by panel, or sixteen lanes by sixteen.
+
+    Its first tiles are those of the first lanes, so that a request with fewer lanes takes fewer tiles.
+    """
+
+    lanes: Lanes
+    per_panel: int = 0
+    per_vector: int = 0
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Step:
     """One compiled step.
 
     grain    tiles taken at once
     scratch  bytes each member of the team needs
+    span     how its tiles follow the lanes; None where nothing is known
     """
 
     layer: Layer
@@ -102,6 +116,7 @@ class Step:
     scratch: int = 0
     reads: Sequence[Buffer] = ()
     writes: Sequence[Buffer] = ()
+    span: Span | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -116,10 +131,13 @@ class HostStep:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A model ready to be placed in memory."""
+    """A model ready to be placed in memory.
+
+    padding   the input whose zeros say which positions are padding, where every attention leaves those out
+    """
 
     inputs: tuple[tuple[str, Tensor], ...]
     outputs: tuple[tuple[str, Tensor], ...]
     steps: tuple[Step | HostStep, ...]
     fault: Location
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    padding: str | None = None

@@ -26,6 +26,7 @@ from engine.kernels.attention.rows import (
     exponentials,
     fill_with_zeros,
     key_mask,
+    keys_of,
     lane_address,
     scaled,
 )
@@ -57,11 +58,11 @@ def _signed_queries(a: Any, q: int, queries: int) -> Any:
 
 
 @inner
-def _key_parts(a: Any, outer: int, head: int, parts: int) -> None:
+def _key_parts(a: Any, first: int, count: int, head: int, parts: int) -> None:
     """(128 - q_zero) * sum_d k of every key, in int32."""
     ones, factor = splat_i32(ONES), splat_i32(128 - a.q_zero)
-    for block in range(0, a.keys, 16):
-        lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, outer * a.kv_pitch + block)
+    for block in range(0, count, 16):
+        lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, first + block)
         keys = lane + head * (a.depth // 4) * a.kv_row_bytes
         total = splat_i32(0)
         for quad in range(a.depth // 4):
@@ -70,12 +71,14 @@ def _key_parts(a: Any, outer: int, head: int, parts: int) -> None:
 
 
 @inner
-def _finish_scores(a: Any, outer: int, head: int, scores: int, key_parts: int, query_sum: Any) -> Any:
+def _finish_scores(  # noqa: PLR0913 - where the sums lie, and what they are short of
+    a: Any, outer: int, head: int, scores: int, keys: int, key_parts: int, query_sum: Any
+) -> Any:
     """Raw sums to whole numbers around the zero points, scaled and masked; returns the greatest of each query."""
     query_part = query_sum * splat_i32(a.k_zero)
     mask, step = key_mask(a, outer, head)
     greatest = splat_f32(np.float32(-np.inf))
-    for key in range(a.keys):
+    for key in range(keys):
         at = scores + 64 * key
         whole = load_i32(at) + splat_i32(read_i32(key_parts + 4 * key)) - query_part
         score = scaled(a, to_float(whole), mask)
@@ -86,13 +89,13 @@ def _finish_scores(a: Any, outer: int, head: int, scores: int, key_parts: int, q
 
 
 @inner
-def _quantize_probabilities(a: Any, scores: int, inverse: Any, probabilities: int) -> Any:
+def _quantize_probabilities(a: Any, scores: int, keys: int, inverse: Any, probabilities: int) -> Any:
     """Probabilities as quads of four keys; returns their sum of each query. Keys beyond the last are 0."""
     step, zero = splat_f32(a.probability_step), splat_i32(0)
     total = zero
-    for block in range(0, a.keys, 4):
+    for block in range(0, keys, 4):
         quad = zero
-        for i in range(least(4, a.keys - block)):
+        for i in range(least(4, keys - block)):
             p = quantized(load_f32(scores + 64 * (block + i)) * inverse, step, zero)
             total = total + p
             quad = quad | (p << splat_i32(8 * i))
@@ -114,9 +117,9 @@ def _score_keys(rows: int) -> Callable[..., None]:
     zero, save, step = tile.zero, tile.save, tile.step
 
     @inner
-    def score(a: Any, queries: int, outer: int, head: int, scores: int) -> None:
-        for block in range(0, a.keys, 16):
-            lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, outer * a.kv_pitch + block)
+    def score(a: Any, queries: int, first: int, count: int, head: int, scores: int) -> None:
+        for block in range(0, count, 16):
+            lane = lane_address(a.k, a.k_panel, a.kv_row_bytes, first + block)
             keys = lane + head * (a.depth // 4) * a.kv_row_bytes
             for row in range(0, 16, rows):
                 w, x = keys + 4 * row, queries
@@ -135,13 +138,13 @@ def _mix_values(rows: int) -> Callable[..., None]:
     zero, save, step = tile.zero, tile.save, tile.step
 
     @inner
-    def mix(a: Any, outer: int, head: int, probabilities: int, context: int) -> None:
+    def mix(a: Any, first: int, count: int, head: int, probabilities: int, context: int) -> None:
         value_bytes = a.kv_row_bytes // 4
         for group in range(0, a.depth, rows):
             row = least(group, a.depth - rows)
             sums = zero()
-            for block in range(0, a.keys, 16):
-                lane = outer * a.kv_pitch + block
+            for block in range(0, count, 16):
+                lane = first + block
                 panel = lane // value_bytes
                 values = (
                     a.v
@@ -150,7 +153,7 @@ def _mix_values(rows: int) -> Callable[..., None]:
                     + lane
                     - panel * value_bytes
                 )
-                for quad in range((least(16, a.keys - block) + 3) // 4):
+                for quad in range((least(16, count - block) + 3) // 4):
                     sums = step(sums, values + 4 * quad, value_bytes, probabilities + 16 * block + 64 * quad)
             save(sums, context + row * 64, 64)
 
@@ -163,22 +166,23 @@ def quantized_attention_kernel(rows: int) -> Kernel:
 
     @inner
     def head_of_queries(
-        a: Any, lane: int, outer: int, head: int, block: int, scratch: int, context: int
+        a: Any, group: int, outer: int, head: int, block: int, scratch: int, context: int
     ) -> None:
+        first, keys = keys_of(a, group, outer)
         padded = (a.keys + 15) // 16 * 16
         scores = scratch + 16 * a.depth
         key_parts = scores + 64 * padded
         probabilities = key_parts + 4 * padded
-        q = lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * (a.depth // 4) * a.q_row_bytes
+        q = lane_address(a.q, a.q_panel, a.q_row_bytes, 16 * group) + head * (a.depth // 4) * a.q_row_bytes
         query_sum = _signed_queries(a, q, scratch)
-        score(a, scratch, outer, head, scores)
-        _key_parts(a, outer, head, key_parts)
-        greatest = _finish_scores(a, outer, head, scores, key_parts, query_sum)
+        score(a, scratch, first, keys, head, scores)
+        _key_parts(a, first, keys, head, key_parts)
+        greatest = _finish_scores(a, outer, head, scores, keys, key_parts, query_sum)
         if a.mask_query != 0:
             greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
-        inverse = exponentials(a, scores, greatest)
-        total = _quantize_probabilities(a, scores, inverse, probabilities)
-        mix(a, outer, head, probabilities, context)
+        inverse = exponentials(a, scores, keys, greatest)
+        total = _quantize_probabilities(a, scores, keys, inverse, probabilities)
+        mix(a, first, keys, head, probabilities, context)
         _finish_context(a, context, total)
 
     @kernel("attention_u8", f"{rows}x16")
@@ -192,7 +196,7 @@ def quantized_attention_kernel(rows: int) -> Kernel:
             group = index // a.heads
             lane = 16 * group
             if index < a.tiles:
-                head_of_queries(a, lane, group // blocks, head, group % blocks, scratch, context)
+                head_of_queries(a, group, group // blocks, head, group % blocks, scratch, context)
             else:
                 fill_with_zeros(context, a.depth)
             y = lane_address(e.y, e.y_panel, e.row_bytes, lane)

@@ -30,7 +30,7 @@ from engine.kernels.simd.arithmetic import (
     to_float,
 )
 from engine.kernels.simd.mathematics import decay
-from engine.kernels.simd.memory import load_f32, read_f32, store_f32, write_f32
+from engine.kernels.simd.memory import load_f32, read_f32, read_i64, store_f32, write_f32
 from engine.kernels.simd.tile import tile_operations
 
 ATTENTION = np.dtype(
@@ -45,6 +45,10 @@ ATTENTION = np.dtype(
         ("queries", np.int64),  # of one sequence
         ("keys", np.int64),  # of one sequence
         ("tiles", np.int64),  # sequences x heads x groups of sixteen queries; tiles beyond fill padding lanes
+        (
+            "groups",
+            np.int64,
+        ),  # address of (first lane, positions) for each group of sixteen lanes; 0: sequences lie regularly
         ("mask", np.int64),  # address of the additive float32 mask, or 0
         *(
             (name, np.int64) for name in ("mask_outer", "mask_head", "mask_query", "mask_key")
@@ -86,9 +90,18 @@ def lane_address(base: int, panel_bytes: int, row_bytes: int, lane: int) -> int:
 
 
 @inner
+def keys_of(a: Any, group: int, outer: int) -> Any:
+    """(first lane, number) of the keys that a group of queries looks at."""
+    if a.groups != 0:
+        return read_i64(a.groups + 16 * group), read_i64(a.groups + 16 * group + 8)
+    return outer * a.kv_pitch, a.keys
+
+
+@inner
 def key_mask(a: Any, outer: int, head: int) -> Any:
     """(address of the mask of the first key, bytes to the next), for masks that are the same for all queries; else 0, 0."""
-    if a.mask == 0 or a.mask_query != 0:
+    # Where groups are named, masked positions have no lane.
+    if a.mask == 0 or a.mask_query != 0 or a.groups != 0:
         return 0, 0
     return a.mask + outer * a.mask_outer + head * a.mask_head, a.mask_key
 
@@ -122,11 +135,11 @@ def add_mask_of_queries(a: Any, scores: int, outer: int, head: int, first_query:
 
 
 @inner
-def _scale_and_mask(a: Any, scores: int, outer: int, head: int) -> Any:
+def _scale_and_mask(a: Any, scores: int, keys: int, outer: int, head: int) -> Any:
     """Scores scaled and masked in place; returns the greatest of each query."""
     mask, step = key_mask(a, outer, head)
     greatest = splat_f32(np.float32(-np.inf))
-    for key in range(a.keys):
+    for key in range(keys):
         score = scaled(a, load_f32(scores + key * 64), mask)
         mask += step
         greatest = maximum(greatest, score)
@@ -135,27 +148,27 @@ def _scale_and_mask(a: Any, scores: int, outer: int, head: int) -> Any:
 
 
 @inner
-def exponentials(a: Any, scores: int, greatest: Any) -> Any:
+def exponentials(a: Any, scores: int, keys: int, greatest: Any) -> Any:
     """Replace scores by exp(score - greatest); returns one over their sum."""
     total = splat_f32(np.float32(0))
-    for key in range(a.keys):
+    for key in range(keys):
         e = decay(load_f32(scores + key * 64) - greatest)
         store_f32(e, scores + key * 64)
         total = total + e
     inverse = splat_f32(np.float32(1)) / total
     if a.zero_masked_rows != 0:
         inverse = select(inverse == inverse, inverse, splat_f32(np.float32(0)))  # noqa: PLR0124 - NaN
-        for key in range(a.keys):
+        for key in range(keys):
             e = load_f32(scores + key * 64)
             store_f32(select(e == e, e, splat_f32(np.float32(0))), scores + key * 64)  # noqa: PLR0124
     return inverse
 
 
 @inner
-def _quantize_probabilities(a: Any, scores: int, inverse: Any) -> None:
+def _quantize_probabilities(a: Any, scores: int, keys: int, inverse: Any) -> None:
     """Whole numbers around the zero point, rounded as QuantizeLinear does."""
     step, zero = splat_f32(a.probability_step), splat_i32(a.probability_zero)
-    for key in range(a.keys):
+    for key in range(keys):
         at = scores + key * 64
         store_f32(to_float(quantized(load_f32(at) * inverse, step, zero) - zero), at)
 
@@ -166,10 +179,10 @@ def _score_keys(rows: int) -> Callable[..., None]:
     zero, save, step = tile.zero, tile.save, tile.step
 
     @inner
-    def score(a: Any, q: int, outer: int, head: int, scores: int) -> None:
+    def score(a: Any, q: int, first: int, count: int, head: int, scores: int) -> None:
         first_row = head * a.depth * a.kv_row_bytes
-        for block in range(0, a.keys, 16):
-            lane = outer * a.kv_pitch + block
+        for block in range(0, count, 16):
+            lane = first + block
             keys = lane_address(a.k, a.k_panel, a.kv_row_bytes, lane) + first_row
             for row in range(0, 16, rows):
                 w, x = keys + 4 * row, q
@@ -189,16 +202,16 @@ def _mix_values(rows: int) -> Callable[..., None]:
     zero, save, step = tile.zero, tile.save, tile.step
 
     @inner
-    def mix(a: Any, outer: int, head: int, scores: int, context: int) -> None:
+    def mix(a: Any, first: int, count: int, head: int, scores: int, context: int) -> None:
         for group in range(0, a.depth, rows):
             # The last group of features may begin early and repeat some.
             row = least(group, a.depth - rows)
             first_row = (head * a.depth + row) * a.kv_row_bytes
             sums = zero()
-            for block in range(0, a.keys, 16):
-                lane = outer * a.kv_pitch + block
+            for block in range(0, count, 16):
+                lane = first + block
                 values = lane_address(a.v, a.v_panel, a.kv_row_bytes, lane) + first_row
-                for key in range(least(16, a.keys - block)):
+                for key in range(least(16, count - block)):
                     sums = step(sums, values + 4 * key, a.kv_row_bytes, scores + (block + key) * 64)
             save(sums, context + row * 64, 64)
 
@@ -218,18 +231,19 @@ def attention_kernel(rows: int) -> Kernel:
 
     @inner
     def head_of_queries(
-        a: Any, lane: int, outer: int, head: int, block: int, scratch: int, context: int
+        a: Any, group: int, outer: int, head: int, block: int, scratch: int, context: int
     ) -> None:
-        q = lane_address(a.q, a.q_panel, a.q_row_bytes, lane) + head * a.depth * a.q_row_bytes
-        score(a, q, outer, head, scratch)
-        greatest = _scale_and_mask(a, scratch, outer, head)
+        first, keys = keys_of(a, group, outer)
+        q = lane_address(a.q, a.q_panel, a.q_row_bytes, 16 * group) + head * a.depth * a.q_row_bytes
+        score(a, q, first, keys, head, scratch)
+        greatest = _scale_and_mask(a, scratch, keys, outer, head)
         if a.mask_query != 0:
             greatest = add_mask_of_queries(a, scratch, outer, head, 16 * block)
-        factor = exponentials(a, scratch, greatest)
+        factor = exponentials(a, scratch, keys, greatest)
         if a.probability_step != np.float32(0):
-            _quantize_probabilities(a, scratch, factor)
+            _quantize_probabilities(a, scratch, keys, factor)
             factor = splat_f32(np.float32(1))
-        mix(a, outer, head, scratch, context)
+        mix(a, first, keys, head, scratch, context)
         factor = factor * splat_f32(a.context_multiplier)
         for row in range(a.depth):
             at = context + row * 64
@@ -246,7 +260,7 @@ def attention_kernel(rows: int) -> Kernel:
             group = index // a.heads
             lane = 16 * group
             if index < a.tiles:
-                head_of_queries(a, lane, group // blocks, head, group % blocks, scratch, context)
+                head_of_queries(a, group, group // blocks, head, group % blocks, scratch, context)
             else:
                 fill_with_zeros(context, a.depth)
             y = lane_address(e.y, e.y_panel, e.row_bytes, lane)

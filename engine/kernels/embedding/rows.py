@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, inner, kernel, record
+from engine.kernels.movement.rows import position_of
 from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import (
     load_f32,
@@ -35,6 +36,10 @@ EMBEDDING = np.dtype(
         *((name, np.int64) for name in ("table", "table_rows", "k", "zero_point")),
         *((name, np.int64) for name in ("residual", "residual_panel", "y", "y_panel", "row_bytes")),
         *((name, np.int64) for name in ("outer", "inner", "pitch")),
+        (
+            "map",
+            np.int64,
+        ),  # address of each lane's position, ~position where it repeats one; 0: lanes lie regularly
         ("fault", np.int64),  # address of a word: set to 1 + the first bad id's position
         ("scale", np.float32),
     ],
@@ -47,8 +52,13 @@ SCRATCH = 2 * 16 * 8
 @inner
 def _row_of(a: Any, lane: int) -> Any:
     """The table's row for this lane, checked."""
-    outer = least(lane // a.pitch, a.outer - 1)
-    inner_position = least(lane - lane // a.pitch * a.pitch, a.inner - 1)
+    if a.map != 0:
+        position = position_of(read_i64(a.map + 8 * lane))
+        outer = position // a.inner
+        inner_position = position - outer * a.inner
+    else:
+        outer = least(lane // a.pitch, a.outer - 1)
+        inner_position = least(lane - lane // a.pitch * a.pitch, a.inner - 1)
     at = a.ids + outer * a.id_outer + inner_position * a.id_inner
     row = read_i64(at) if a.id_bytes == 8 else read_i32(at)
     if row < 0:

@@ -26,6 +26,10 @@ MOVEMENT = np.dtype(
         ("panel", np.int64),
         ("panel_bytes", np.int64),  # from panel to panel
         *((name, np.int64) for name in ("k", "row_bytes", "outer", "inner", "pitch")),
+        (
+            "map",
+            np.int64,
+        ),  # address of each lane's position, ~position where it repeats one; 0: lanes lie regularly
     ],
     align=True,
 )
@@ -39,8 +43,16 @@ SCRATCH = 2 * 16 * 8
 
 
 @inner
+def position_of(entry: int) -> int:
+    """The position that an entry of a lane map names: itself, or its complement for a lane that repeats it."""
+    return entry if entry >= 0 else -1 - entry
+
+
+@inner
 def _position(a: Any, lane: int) -> Any:
     """Address of the row-major position of a lane; padding repeats the last one."""
+    if a.map != 0:
+        return a.rows + position_of(read_i64(a.map + 8 * lane)) * a.rows_stride
     outer = least(lane // a.pitch, a.outer - 1)
     inner_position = least(lane - lane // a.pitch * a.pitch, a.inner - 1)
     return a.rows + (outer * a.inner + inner_position) * a.rows_stride
@@ -75,15 +87,26 @@ def to_panel(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
                 )
 
 
+@inner
+def _lanes_of_group(a: Any, index: int) -> int:
+    """How many of sixteen lanes, from the first on, are positions and not padding."""
+    count = 0
+    if a.map != 0:
+        for i in range(16):
+            if read_i64(a.map + 8 * (16 * index + i)) >= 0:
+                count += 1
+    elif 16 * index // a.pitch < a.outer:
+        count = least(16, a.inner - 16 * index % a.pitch)
+    return count
+
+
 @kernel("to_rows_f32", "1x16")
 def to_rows(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
     """Columns to rows; padding lanes are left out."""
     a = movement_of(args)
     for index in range(tile_begin, tile_end):
-        first = 16 * index
-        sequence = first // a.pitch
-        if sequence < a.outer:
-            lanes = least(16, a.inner - (first - sequence * a.pitch))
+        lanes = _lanes_of_group(a, index)
+        if lanes > 0:
             _point(a, index, scratch, scratch + 128)
             # Sixteen columns may be written at once only where none is a repeated padding position.
             blocks = a.k // 16 if lanes == 16 else 0
@@ -111,13 +134,10 @@ def quads_to_rows(args: int, tile_begin: int, tile_end: int, scratch: int) -> No
     """Quads to rows of bytes."""
     a = movement_of(args)
     for index in range(tile_begin, tile_end):
-        first = 16 * index
-        sequence = first // a.pitch
-        if sequence < a.outer:
-            for i in range(least(16, a.inner - (first - sequence * a.pitch))):
-                place = _position(a, first + i)
-                for row in range(a.k):
-                    write_u8(read_u8(_lane(a, index) + row // 4 * a.row_bytes + 4 * i + row % 4), place + row)
+        for i in range(_lanes_of_group(a, index)):
+            place = _position(a, 16 * index + i)
+            for row in range(a.k):
+                write_u8(read_u8(_lane(a, index) + row // 4 * a.row_bytes + 4 * i + row % 4), place + row)
 
 
 @kernel("take_lanes_f32")

@@ -12,7 +12,7 @@ from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
 from engine.lowering.panels import Panel, new_panel
-from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record
+from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
 # Rows that a vector of constants must have beyond m: strips are at most so many rows long.
 STRIP_MARGIN = 96
@@ -119,6 +119,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         tile_ns=choice.cost_ns / tiles,
         scratch=choice.row.scratch(lanes.width),
         together=min(choice.row.run, lanes.panels),
+        span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,
     )
     keep(node, builder, y)
 

@@ -12,7 +12,7 @@ from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import keep, optional, required, result_panel, store_fields
 from engine.lowering.panels import Panel
-from engine.plan.steps import Buffer, Field, Layer, Record
+from engine.plan.steps import Buffer, Field, Layer, Record, Span
 
 # Time of one multiply-add of sixteen lanes, roughly; only the claims' size depends on it.
 _STEP_NS = 0.4
@@ -141,6 +141,7 @@ def _emit(
         writes=y.buffers,
         tile_ns=2 * keys * depth * _STEP_NS / (4 if whole else 1),
         scratch=(quantized_scratch if whole else scratch_bytes)(keys, depth),
+        span=Span(lanes, per_vector=heads) if k.lanes == lanes else None,
     )
 
 

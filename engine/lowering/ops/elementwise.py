@@ -13,7 +13,7 @@ from engine.kernels.elementwise import rows as on_rows
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import required
 from engine.lowering.panels import Panel, new_panel
-from engine.plan.steps import Array, Buffer, Field, Layer, Record
+from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span
 
 _OPERANDS = ("a", "b", "c", "y")
 
@@ -45,6 +45,7 @@ def _emit_panel(
         reads=(*a.buffers, *reads),
         writes=y.buffers,
         tile_ns=a.lanes.width / 4,
+        span=Span(a.lanes, per_panel=a.k),
     )
     builder.panels[node[0]] = y
 

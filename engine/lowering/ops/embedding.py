@@ -11,7 +11,7 @@ from engine.kernels.embedding.rows import EMBEDDING, KERNELS, SCRATCH
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, lane_fields, place_of
 from engine.lowering.ops._products import optional, required
 from engine.lowering.panels import new_panel
-from engine.plan.steps import Buffer, Field, Layer, Location, Record
+from engine.plan.steps import Buffer, Field, Layer, Location, Record, Span
 
 
 def _strides(ids_shape: tuple[int, ...], leading: tuple[int, ...], size: int) -> tuple[int, int] | None:
@@ -70,6 +70,7 @@ def _lower(node: Node, builder: Builder) -> Lowered:
         writes=y.buffers,
         tile_ns=16.0 * y.k,
         scratch=SCRATCH,
+        span=Span(y.lanes, per_vector=1),
     )
     builder.panels[node[0]] = y
     return None

@@ -10,7 +10,7 @@ from engine.kernels.softmax.rows import SOFTMAX, softmax
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import optional, required
 from engine.lowering.panels import new_panel
-from engine.plan.steps import Buffer, Field, Layer, Record
+from engine.plan.steps import Buffer, Field, Layer, Record, Span
 
 
 def _layer_norm(node: Node, builder: Builder) -> Lowered:
@@ -47,6 +47,7 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
         reads=x.buffers,
         writes=writes,
         tile_ns=4.0 * x.k,
+        span=Span(x.lanes, per_vector=1),
     )
     builder.panels[node[0]] = y
     return None
@@ -73,6 +74,7 @@ def _softmax(node: Node, builder: Builder) -> Lowered:
         reads=x.buffers,
         writes=y.buffers,
         tile_ns=10.0 * x.k,
+        span=Span(x.lanes, per_vector=1),
     )
     builder.panels[node[0]] = y
     return None

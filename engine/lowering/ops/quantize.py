@@ -7,7 +7,7 @@ from engine.kernels.products.epilogue import EPILOGUE
 from engine.kernels.quantize.rows import QUANTIZE, store_panel
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.ops._products import keep, required, result_panel, store_fields
-from engine.plan.steps import Field, Layer, Record
+from engine.plan.steps import Field, Layer, Record, Span
 
 
 def _lower_as(kind: str) -> OpLowering:
@@ -40,6 +40,7 @@ def _lower_as(kind: str) -> OpLowering:
             reads=x.buffers,
             writes=y.buffers,
             tile_ns=6.0 * x.k,
+            span=Span(x.lanes, per_vector=1),
         )
         keep(node, builder, y)
         return None

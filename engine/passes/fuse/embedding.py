@@ -2,13 +2,14 @@
 
 ids ── Gather(E) ── y                                   =>    ids ── embedding(E) ── y
 embedding(word) ── Add ── y,  embedding(place) ──┘    =>    embedding(place, residual = embedding(word)) ── y
+embedding(word) ── Add(constant [1, s, k]) ── y         =>    embedding(0 .. s-1, residual = embedding(word)) ── y
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from engine.graph import Node, Uses, Value, node, rule
+from engine.graph import Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import either_way, first_input, is_op
 
 
@@ -42,4 +43,20 @@ def add_to_embedding(add: Node, uses: Uses) -> Value | None:
     return None
 
 
-RULES = (gather_rows, add_to_embedding)
+@rule("Add")
+def add_constant_rows(add: Node, uses: Uses) -> Value | None:
+    """Rows that were computed ahead (positions, say) are a table of their own, read in order."""
+    for rows, addend in either_way(add):
+        array = addend.array
+        if not is_op(rows, "embedding") or uses[rows] != 1 or rows.type != add.types[0]:
+            continue
+        shape = rows.type.shape or ()
+        if array is None or len(shape) < 2 or array.shape != (*[1] * (array.ndim - 2), *shape[-2:]):
+            continue
+        ids = constant(np.arange(shape[-2]).reshape(*[1] * (len(shape) - 2), shape[-2]))
+        table = constant(np.ascontiguousarray(array.reshape(shape[-2:])))
+        return node("embedding", ids, table, rows, name=add.name, quantisation=None)[0]
+    return None
+
+
+RULES = (gather_rows, add_to_embedding, add_constant_rows)

@@ -73,3 +73,20 @@ def test_eight_bit_rows_are_dequantised_in_the_step_whoever_else_reads_them() ->
     rows = b.op("Gather", b.weight(whole_table(6, np.uint8)), b.input("ids", np.int64, (2, 3)))
     b.output(b.op("DequantizeLinear", rows, b.number(0.037)), b.op("Cast", rows, to=1))
     check(b, {"ids": IDS}, {"embedding": 1, "Gather": 1, "Cast": 1}, exact=True)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_constant_rows_are_a_table_read_in_order(batch: int) -> None:
+    b = ModelBuilder()
+    ids = b.input("ids", np.int64, ("batch", "length"))
+    words = b.op("Gather", b.weight(table(6)), ids)
+    b.output(b.op("Add", words, b.weight(table(3, seed=4)[None])))
+    check(b, {"ids": IDS[:batch]}, {"embedding": 2}, exact=True)
+
+
+def test_constant_columns_and_single_rows_stay_sums() -> None:
+    b = ModelBuilder()
+    ids = b.input("ids", np.int64, (2, 3))
+    words = b.op("Gather", b.weight(table(6)), ids)
+    b.output(b.op("Add", words, b.weight(table(1))))
+    check(b, {"ids": IDS}, {"embedding": 1, "Add": 1}, exact=True)

@@ -1,0 +1,161 @@
+"""Plans that leave padding out: what must change in the memory of a plan when a request has fewer lanes.
+
+Where every attention ignores the positions that an input (the attention mask) calls padding, no lane need
+be spent on them. The lanes of a request are then those of its tokens alone, each sequence beginning at a
+multiple of sixteen lanes:
+
+    regular   |a a a a a . . . . . . . . .|b b . . . . . . . . . . . .|c c c c c c c c c c c . . .|
+    ragged    |a a a a a .|b b .|c c c c c c c c c c c .|  nothing is computed from here on
+    map        0 1 2 3 4 ~4 14 15 ~15 ...                   position of each lane; the complement where it repeats one
+
+Steps that work lane by lane just take fewer tiles. Only those that know positions look at the map: embeddings,
+attention, rows of the result, and lanes taken by their position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.kernels.attention.rows import ATTENTION
+from engine.kernels.embedding.rows import EMBEDDING
+from engine.kernels.layout import Lanes
+from engine.kernels.movement.rows import MOVEMENT, TAKE
+from engine.kernels.products.arguments import PRODUCT
+from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Span, Step
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Take:
+    """A step that takes lanes by number: its table, and the row-major position of each entry."""
+
+    table: Array
+    regular: Array
+    positions: Array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ragged:
+    """The places to write to when the lanes of a plan are arranged for a request.
+
+    mask       the input that tells tokens from padding, where a request leaves it
+    lanes      of the tokens, when nothing is left out
+    map        int64, a position for each lane;  groups: int64 [vectors][2], first lane and number of keys
+    tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
+    products   records with `panels` and `panel_block`; blocks: the latter of a regular request
+    mapped     records with a field `map`;  grouped: with a field `groups`
+    results    names of the outputs that have a row a position
+    regular    one bool: whether the plan is as it was built
+    """
+
+    mask: Array
+    lanes: Lanes
+    map: Array
+    groups: Array
+    tiles: Array
+    per_vector: Array
+    per_panel: Array
+    fixed: Array
+    products: tuple[Array, ...]
+    blocks: tuple[int, ...]
+    mapped: tuple[Array, ...]
+    grouped: tuple[Array, ...]
+    takes: tuple[Take, ...]
+    results: frozenset[str]
+    regular: Array
+
+
+def token_lanes(program: Program) -> Lanes | None:
+    """The lanes of the tokens, if this program can leave padding out; else None."""
+    if program.padding is None:
+        return None
+    spans = {step.span for step in _compiled(program) if step.args.dtype == ATTENTION}
+    lanes = {None if span is None else span.lanes for span in spans}
+    only = lanes.pop() if len(lanes) == 1 else None
+    return only if only is not None and only.inner > 1 and _is_lane_by_lane(program, only) else None
+
+
+def _compiled(program: Program) -> list[Step]:
+    return [step for step in program.steps if isinstance(step, Step)]
+
+
+def _is_lane_by_lane(program: Program, lanes: Lanes) -> bool:
+    """Whether nothing reads a token's lane but steps that follow the lanes, or that take some of them."""
+    tokens: set[int] = set()
+    results: set[int] = set()
+    ends = {id(t.location.place) for _, t in program.outputs if t.location is not None}
+    for step in program.steps:
+        if isinstance(step, HostStep):
+            touched = {id(t.location.place) for t in step.inputs if t is not None and t.location is not None}
+            if touched & (tokens | results):
+                return False
+            continue
+        reads, writes = {id(b) for b in step.reads}, {id(b) for b in step.writes}
+        follows = step.span is not None and step.span.lanes == lanes
+        if reads & results or (reads & tokens and not follows and step.args.dtype != TAKE):
+            return False
+        if step.args.dtype == MOVEMENT and follows:
+            results |= writes
+        elif follows:
+            tokens |= writes
+    return results <= ends
+
+
+def ragged(program: Program, table: Array, records: Sequence[Array], lanes: Lanes, mask: Array) -> Ragged:
+    """The places of a built plan.
+
+    mask      the array of the input `padding`
+    records   args of the compiled steps, in order
+    """
+    steps = list(zip(_compiled(program), records, strict=True))
+    spans = [_span(step, lanes) for step, _ in steps]
+    per_vector = np.array([0 if span is None else span.per_vector for span in spans], np.int64)
+    per_panel = np.array([0 if span is None else span.per_panel for span in spans], np.int64)
+    fixed = np.where(per_vector + per_panel > 0, 0, table["tiles"][: len(steps)])
+
+    def of(kind: np.dtype[np.void]) -> list[Array]:
+        return [
+            record
+            for (step, record), span in zip(steps, spans, strict=True)
+            if span and step.args.dtype == kind
+        ]
+
+    products = of(PRODUCT)
+    written = {id(b) for (step, _), span in zip(steps, spans, strict=True) if span for b in step.writes}
+    return Ragged(
+        mask,
+        lanes,
+        np.zeros(lanes.vectors * 16, np.int64),
+        np.zeros((lanes.vectors, 2), np.int64),
+        table["tiles"][: len(steps)],
+        per_vector,
+        per_panel,
+        fixed,
+        tuple(products),
+        tuple(int(record["panel_block"][0]) for record in products),
+        tuple(of(EMBEDDING) + of(MOVEMENT)),
+        tuple(of(ATTENTION)),
+        tuple(_take(step, lanes) for step, _ in steps if _takes_tokens(step, written)),
+        frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
+        np.ones(1, np.bool_),
+    )
+
+
+def _span(step: Step, lanes: Lanes) -> Span | None:
+    return step.span if step.span is not None and step.span.lanes == lanes else None
+
+
+def _takes_tokens(step: Step, written: set[int]) -> bool:
+    return step.args.dtype == TAKE and any(id(buffer) in written for buffer in step.reads)
+
+
+def _take(step: Step, lanes: Lanes) -> Take:
+    place = step.args.fields["map"]
+    if not isinstance(place, Location) or not isinstance(place.place, Fixed):
+        message = "a step that takes lanes has no table of its own"
+        raise TypeError(message)
+    table = place.place.array
+    regular = table.copy()
+    return Take(table, regular, regular // lanes.pitch * lanes.inner + regular % lanes.pitch)

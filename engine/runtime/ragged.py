@@ -1,0 +1,89 @@
+"""Arranging the lanes of a plan for a request: those of its tokens alone, or all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.kernels.cost import even_block
+from engine.kernels.layout import VECTOR_LANES
+from engine.plan.ragged import Ragged
+from engine.plan.steps import Array
+
+
+def arrange(plan: Ragged, parts: int) -> Array | None:
+    """Leave the padding of this request out, where that is possible; else see that the plan is a regular one.
+
+    The plan's mask is 1 for a token, 0 for padding; anything else leaves all lanes in, and so does a sequence
+    without a token, or one whose token at a position that the model looks at is padding.
+
+    parts   of the team: lanes are shared out evenly
+
+    Returns the row-major positions that are computed; None for all.
+    """
+    kept = plan.mask.reshape(plan.lanes.outer, plan.lanes.inner) != 0
+    if kept.all() or not _fits(plan, kept):
+        _regular(plan)
+        return None
+    positions = np.flatnonzero(kept)
+    vectors = _lay_out(plan, kept, positions)
+    panels = -(-vectors * VECTOR_LANES // plan.lanes.width)
+    plan.tiles[:] = plan.per_vector * vectors + plan.per_panel * panels + plan.fixed
+    for record, block in zip(plan.products, plan.blocks, strict=True):
+        record["panels"], record["panel_block"] = panels, even_block(panels, parts, block)
+    if plan.regular[0]:
+        _point(plan, plan.map.ctypes.data, plan.groups.ctypes.data)
+        plan.regular[0] = False
+    return positions
+
+
+def rows_of(plan: Ragged, result: Array, positions: Array) -> Array:
+    """The result, with a row a position, at these positions, and zero elsewhere; a new array."""
+    whole = np.zeros_like(result)
+    rows = plan.lanes.outer * plan.lanes.inner
+    whole.reshape(rows, -1)[positions] = result.reshape(rows, -1)[positions]
+    return whole
+
+
+def _fits(plan: Ragged, kept: Array) -> bool:
+    looked_at = all(kept.reshape(-1)[take.positions].all() for take in plan.takes)
+    return bool(kept.any(axis=1).all() and looked_at and ((plan.mask == 1).reshape(kept.shape) == kept).all())
+
+
+def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:
+    """Fill the map, the groups and the tables of lanes; returns the vectors in use."""
+    lengths = kept.sum(axis=1)
+    groups = -(-lengths // VECTOR_LANES)
+    first_lane = (np.cumsum(groups) - groups) * VECTOR_LANES
+    ends = np.cumsum(lengths)
+    rank = np.arange(positions.size) - np.repeat(ends - lengths, lengths)
+    lane = np.repeat(first_lane, lengths) + rank
+    vectors = int(groups.sum())
+    plan.map[: vectors * VECTOR_LANES] = np.repeat(~positions[ends - 1], groups * VECTOR_LANES)
+    plan.map[lane] = positions
+    plan.groups[:vectors, 0] = np.repeat(first_lane, groups)
+    plan.groups[:vectors, 1] = np.repeat(lengths, groups)
+    if plan.takes:
+        lane_of = np.zeros(kept.size, np.int64)
+        lane_of[positions] = lane
+        for take in plan.takes:
+            take.table[:] = lane_of[take.positions]
+    return vectors
+
+
+def _regular(plan: Ragged) -> None:
+    if plan.regular[0]:
+        return
+    plan.tiles[:] = plan.per_vector * plan.lanes.vectors + plan.per_panel * plan.lanes.panels + plan.fixed
+    for record, block in zip(plan.products, plan.blocks, strict=True):
+        record["panels"], record["panel_block"] = plan.lanes.panels, block
+    for take in plan.takes:
+        take.table[:] = take.regular
+    _point(plan, 0, 0)
+    plan.regular[0] = True
+
+
+def _point(plan: Ragged, lane_map: int, groups: int) -> None:
+    for record in plan.mapped:
+        record["map"] = lane_map
+    for record in plan.grouped:
+        record["groups"] = groups
