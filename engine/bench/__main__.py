@@ -17,6 +17,7 @@ from typing import Any
 from engine.bench import report
 from engine.bench.arguments import parse_arguments
 from engine.bench.engines import check_engine
+from engine.bench.foreign import FOREIGN
 from engine.bench.job import SCENARIOS, Job, concrete_shapes, has_open_dimensions
 from engine.bench.kernels import command as kernels
 from engine.bench.machine import describe_machine, load_warning, other_load
@@ -114,7 +115,10 @@ def _streams(options: argparse.Namespace, cores: int) -> int:
 
 
 def _measure(options: argparse.Namespace, job: Job) -> list[Measurement]:
-    if len(options.engine) == 1:
+    if any(engine in FOREIGN for engine in options.engine) and job.streams > 1:
+        message = f"{', '.join(FOREIGN)} can be timed with one stream only; leave -s away."
+        raise OptionError(message)
+    if len(options.engine) == 1 and options.engine[0] not in FOREIGN:
         return [measure_alone(job, options.engine[0], outputs=options.validate)]
     return measure_in_turns(job, options.engine, outputs=options.validate, debug=options.debug)
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from engine import Engine, __version__
+from engine.bench.foreign import FOREIGN
 from engine.bench.job import SCENARIOS, Array, Job
 from engine.errors import OptionError
 
@@ -60,9 +61,12 @@ def open_engine(name: str, job: Job) -> Opened:
 
 def check_engine(name: str) -> None:
     """Raise OptionError unless `name` can be an engine."""
+    if name in FOREIGN:
+        FOREIGN[name].command()
+        return
     file, _, symbol = name.rpartition(":")
     if name not in ENGINES and not (file.endswith(".py") and symbol.isidentifier()):
-        message = f"engine {name!r} is unknown; use {', '.join(ENGINES)}, or FILE.py:CLASS."
+        message = f"engine {name!r} is unknown; use {', '.join([*ENGINES, *FOREIGN])}, or FILE.py:CLASS."
         raise OptionError(message)
     if name not in ENGINES and not Path(file).is_file():
         message = f"engine {name!r}: there is no file {file}."

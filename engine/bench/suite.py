@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.bench.__main__ import main as bench
+from engine.bench.foreign import FOREIGN
 from engine.bench.table import results_table, write_table
 
 ENGINES = ("engine", "onnxruntime", "openvino", "openvino-f32")
@@ -31,9 +33,14 @@ class Row:
         return f"{self.model}-{'x'.join(map(str, self.shape))}.json"
 
 
-ROWS = tuple(
-    Row(f"bert-base-{form}", (1, 128))
-    for form in ("dense-f32", "p90-f32", "dense-qdq", "p90-qdq", "dense-int", "p90-int", "p90b4-int")
+ROWS = (
+    *(
+        Row(f"bert-base-{form}", (1, 128))
+        for form in ("dense-f32", "p90-f32", "dense-qdq", "p90-qdq", "dense-int", "p90-int", "p90b4-int")
+    ),
+    *(Row("bert-base-p90-int", (1, tokens)) for tokens in (16, 32, 64)),
+    *(Row("bert-base-p90-int", shape) for shape in ((16, 128), (16, 384))),
+    Row("minilm-l6-p80-int", (1, 128)),
 )
 
 
@@ -56,9 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _foreign() -> list[str]:
+    """Engines with an interpreter of their own that this machine has."""
+    return [name for name, engine in FOREIGN.items() if os.environ.get(engine.variable)]
+
+
 def _arguments(row: Row, file: Path, seconds: str) -> list[str]:
     shape = "[" + ",".join(map(str, row.shape)) + "]"
-    engines = [word for engine in ENGINES for word in ("-e", engine)]
+    engines = [word for engine in (*ENGINES, *_foreign()) for word in ("-e", engine)]
     return [f"synthetic:{row.model}", "-i", shape, "-t", seconds, "-x", str(file), "--validate", *engines]
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from engine.bench.engines import Facts, open_engine
+from engine.bench.foreign import FOREIGN
 from engine.bench.job import Array, Job
 from engine.bench.timing import Span, take_turn
 from engine.errors import EngineError
@@ -52,7 +53,8 @@ def measure_in_turns(job: Job, engines: Sequence[str], *, outputs: bool, debug: 
         members = []
         for index, engine in enumerate(engines):
             kept = folder / f"{index}.npz" if outputs else None
-            members.append(stack.enter_context(_member(job, engine, kept, debug=debug)))
+            inputs = folder / "inputs.npz"
+            members.append(stack.enter_context(_member(job, engine, kept, inputs, debug=debug)))
         for _ in range(ROUNDS):
             for member in members:
                 member.take_turn(job.seconds / ROUNDS, job.warmup_seconds / ROUNDS)
@@ -81,11 +83,18 @@ class _Member:
             return Measurement(self.facts, self.turns, [stored[name] for name in stored.files])
 
 
+def _written(job: Job, file: Path) -> Path:
+    """The inputs in a file, for engines that cannot make them."""
+    np.savez(file, **dict(zip(job.names, job.inputs(), strict=True)))  # type: ignore[arg-type]
+    return file
+
+
 @contextmanager
-def _member(job: Job, engine: str, outputs: Path | None, *, debug: bool) -> Iterator[_Member]:
+def _member(job: Job, engine: str, outputs: Path | None, inputs: Path, *, debug: bool) -> Iterator[_Member]:
     """A worker that has the model open and is stopped; killed on the way out."""
+    foreign = FOREIGN.get(engine)
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.bench.worker"],
+        [sys.executable, "-m", "engine.bench.worker"] if foreign is None else foreign.command(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None if debug else subprocess.DEVNULL,
@@ -93,8 +102,14 @@ def _member(job: Job, engine: str, outputs: Path | None, *, debug: bool) -> Iter
     )
     with process:
         try:
-            kept = None if outputs is None else str(outputs)
-            answer = _ask(process, engine, {"job": job.as_json(), "engine": engine, "outputs": kept})
+            request = {
+                "job": job.as_json(),
+                "engine": engine,
+                "outputs": None if outputs is None else str(outputs),
+            }
+            if foreign is not None:
+                request["inputs"] = str(_written(job, inputs))
+            answer = _ask(process, engine, request)
             yield _Member(engine, process, outputs, Facts(**answer["facts"]))
         finally:
             process.kill()
