@@ -21,9 +21,12 @@ from engine.jit import Kernel, active_level, kernel
 from engine.kernels.products.arguments import product_of, strip_and_panel
 from engine.kernels.products.epilogue import finish
 from engine.kernels.row import Array, PackedWeights, aligned
+from engine.kernels.simd.memory import prefetch
 from engine.kernels.simd.tile import tile_operations
 
 STRIP = 12
+# Bytes by which weights are asked for before they are needed: they come from beyond L2, once a panel.
+STREAM_AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,9 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
                     w = weights + 4 * row
                     sums = spread(a.start + 4 * (strip * STRIP + row), 4) if integer else zero()
                     for _ in range(k // 2):
+                        # Two steps of k are 96 bytes: no line is left out.
+                        prefetch(w + STREAM_AHEAD)
+                        prefetch(w + STREAM_AHEAD + 64)
                         sums = step(sums, w, 4, x)
                         sums = step(sums, w + strip_bytes, 4, x + row_bytes)
                         w += 2 * strip_bytes
