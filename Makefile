@@ -14,7 +14,7 @@ LEVELS := $(if $(filter x86_64,$(shell uname -m)),avx2) generic
 PYTEST = $(RUN) -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check lint format dead size serve bench bench-all warm notebooks clean
+.PHONY: help install demo test test-all check lint format dead size serve bench bench-all warm accuracy notebooks clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench-all: $(VENV)/installed-compare  ## measure every row of BENCHMARKS.md and 
 
 warm: $(VENV)/installed  ## compile all kernels of this machine into the cache
 	$(RUN) -m engine.warm
+
+accuracy: $(VENV)/installed-image  ## held-out accuracy of the embedded models, from the data beside the checkout
+	$(RUN) tools/accuracy.py
 
 notebooks: $(VENV)/installed-notebook  ## run every notebook
 	$(RUN) -m jupyter execute notebooks/*.ipynb

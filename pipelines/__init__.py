@@ -10,7 +10,16 @@ from pipelines.config import PipelineConfig
 from pipelines.engines import ENGINES, EngineArguments, EngineLike
 from pipelines.pipeline import Pipeline
 from pipelines.registry import Task, find_task
-from pipelines.shorthands import sentiment_analysis_pipeline, text_classification_pipeline
+from pipelines.shorthands import (
+    embedding_extraction_pipeline,
+    image_classification_pipeline,
+    question_answering_pipeline,
+    sentiment_analysis_pipeline,
+    text_classification_pipeline,
+    token_classification_pipeline,
+    yolo_pipeline,
+    zero_shot_text_classification_pipeline,
+)
 from pipelines.text import TextPipeline
 from pipelines.timers import StagedTimer, TimerManager
 
@@ -24,7 +33,13 @@ __all__ = [
     "Task",
     "TextPipeline",
     "TimerManager",
+    "embedding_extraction_pipeline",
     "find_task",
+    "image_classification_pipeline",
+    "question_answering_pipeline",
     "sentiment_analysis_pipeline",
     "text_classification_pipeline",
+    "token_classification_pipeline",
+    "yolo_pipeline",
+    "zero_shot_text_classification_pipeline",
 ]

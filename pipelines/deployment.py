@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import ModelError, ModelNotFoundError
 from engine.utils import model_to_path
+from pipelines.hosted import HUB, ZOO, hub_model, onnx_in, zoo_model
 from pipelines.names import did_you_mean
 
 
@@ -27,15 +28,23 @@ EMBEDDED = "embedded:"
 def locate(model_path: str) -> Deployment:
     """The files of a model.
 
-    model_path   an ONNX file, which brings its folder along; a folder with model.onnx; a stub; or
-                 `embedded:<name>` for a model that is part of this package
+    model_path   an ONNX file, which brings its folder along; a folder with model.onnx; `synthetic:...`; `hf:` and
+                 `zoo:` stubs (`pipelines.hosted`); or `embedded:<name>` for a model that is part of this package
 
     Raises ModelNotFoundError (a ValueError) when there is none.
     """
     if model_path.startswith(EMBEDDED):
         return _embedded(model_path.removeprefix(EMBEDDED))
-    onnx_file = Path(model_to_path(model_path))
-    return Deployment(onnx_file, onnx_file.parent)
+    if model_path.startswith((ZOO, HUB)):
+        found = zoo_model(model_path) if model_path.startswith(ZOO) else hub_model(model_path)
+        model_path = str(found)
+    folder, nested = Path(model_path), None
+    if folder.is_dir():
+        nested = onnx_in(folder)
+    onnx_file = Path(model_to_path(model_path)) if nested is None else nested
+    # Exporters put the file into onnx/ and leave configuration and tokenizer above it.
+    beside = (onnx_file.parent / "config.json").is_file() or nested is None
+    return Deployment(onnx_file, onnx_file.parent if beside else folder)
 
 
 def _embedded(name: str) -> Deployment:

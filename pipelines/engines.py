@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+import engine
 from engine import Engine, OptionError
 from pipelines.names import did_you_mean
 
@@ -41,18 +42,39 @@ class EngineArguments:
     num_streams: int | None = None
     scheduler: str | None = None
     input_shapes: list[list[int]] | None = None
+    context: Any | None = None
 
 
 EngineFactory = Callable[[EngineArguments], EngineLike]
 
 
 def _sparselane(arguments: EngineArguments) -> EngineLike:
+    if arguments.context is not None:
+        return _in_context(arguments)
     return Engine(
         arguments.model,
         batch_size=arguments.batch_size,
         num_cores=arguments.num_cores,
         num_streams=arguments.num_streams,
         scheduler=arguments.scheduler,
+        input_shapes=arguments.input_shapes,
+    )
+
+
+def _in_context(arguments: EngineArguments) -> EngineLike:
+    """An engine on the threads and streams of a context, which several engines share."""
+    context: Any = arguments.context
+    cores = getattr(context, "num_cores", None)
+    if cores is None:
+        message = f"context must be an engine.Context; got {type(context).__name__}."
+        raise OptionError(message)
+    if arguments.num_cores not in (None, cores):
+        message = f"num_cores is {arguments.num_cores}, but the context has {cores}; leave num_cores out."
+        raise OptionError(message)
+    return engine.MultiModelEngine(
+        arguments.model,
+        batch_size=arguments.batch_size,
+        context=context,
         input_shapes=arguments.input_shapes,
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from engine import ModelNotFoundError, OptionError
 from engine.utils import join_engine_outputs
+from pipelines.arguments import known_keywords, named_arguments
 from pipelines.batching import split
 from pipelines.config import PipelineConfig
 from pipelines.deployment import Deployment, locate
@@ -26,6 +28,9 @@ from pipelines.timers import ENGINE_FORWARD, POST_PROCESS, PRE_PROCESS, StagedTi
 
 Array = NDArray[Any]
 AnyPipeline = TypeVar("AnyPipeline", bound="Pipeline")
+
+# Arguments that live in this process and have no place in a config.
+_NOT_DATA = ("executor", "benchmark", "context")
 
 
 class Pipeline(ABC):
@@ -49,7 +54,7 @@ class Pipeline(ABC):
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         pipeline = super().__new__(cls)
-        pipeline._given = _named_arguments(cls, args, arguments)
+        pipeline._given = named_arguments(cls, args, arguments)
         return pipeline
 
     def __init__(  # noqa: PLR0913 - the keywords that every task shares are public, and written out for help()
@@ -62,6 +67,7 @@ class Pipeline(ABC):
         num_streams: int | None = None,
         scheduler: str | None = None,
         input_shapes: list[list[int]] | None = None,
+        context: Any | None = None,
         executor: Executor | int | None = None,
         alias: str | None = None,
         benchmark: bool = False,
@@ -73,6 +79,7 @@ class Pipeline(ABC):
         engine_type   a name in `pipelines.engines.ENGINES`: "engine", "deepsparse" (the same), "onnxruntime"
         batch_size    rows of every engine call, the last one padded; None: as many rows as there are
         num_cores, num_streams, scheduler, input_shapes    as for `engine.Engine`
+        context       an `engine.Context`: the threads and streams that several pipelines share
         executor      runs the batches of one call side by side; a number stands for that many threads
         alias         the instance's own name, for logs
         benchmark     keep every call's timer instead of the last one's
@@ -87,14 +94,15 @@ class Pipeline(ABC):
         self.deployment: Deployment = locate(self.model_path)
         self.engine_type = "engine" if engine_type.lower() == "deepsparse" else engine_type.lower()
         self.alias = alias
+        self.context = context
         self.executor = _as_executor(executor)
         self.timer_manager = TimerManager(multi=benchmark)
         self.onnx_file_path = self.setup_onnx_file_path()
         shapes = input_shapes if input_shapes is not None else self.engine_shapes(batch_size)
         self.engine_args = EngineArguments(
-            self.onnx_file_path, batch_size, num_cores, num_streams, scheduler, shapes
+            self.onnx_file_path, batch_size, num_cores, num_streams, scheduler, shapes, context
         )
-        self.engine: EngineLike = make_engine(self.engine_type, self.engine_args)
+        self.engine: EngineLike = self.setup_engine(self.engine_args)
 
     # ------------------------------------------------------------ what a task is made of
 
@@ -127,6 +135,10 @@ class Pipeline(ABC):
         """The input shapes to compile for when the user names none; None leaves the model's own."""
         return None
 
+    def setup_engine(self, arguments: EngineArguments) -> EngineLike:
+        """Compile the model."""
+        return make_engine(self.engine_type, arguments)
+
     def parse_inputs(self, *args: Any, **keywords: Any) -> BaseModel:
         """A request from what the pipeline was called with: one schema object, or the schema's fields."""
         if args and keywords:
@@ -154,18 +166,50 @@ class Pipeline(ABC):
             raise ValueError(message)
         with self.timer_manager.measure_call() as timer:
             with timer.time(PRE_PROCESS):
-                processed = self.process_inputs(self.parse_inputs(*args, **keywords))
-                arrays, context = processed if isinstance(processed, tuple) else (processed, {})
-            with timer.time(ENGINE_FORWARD):
-                outputs = self._run(arrays)
-            with timer.time(POST_PROCESS):
-                return self.process_engine_outputs(outputs, **context)
+                arrays, context = self._prepared(*args, **keywords)
+            return self._answer(arrays, context, timer)
+
+    def map(self, requests: Iterable[Any], ahead: int = 2) -> Iterator[Any]:
+        """The answers to many requests, in order; the next ones are prepared beside the engine's work.
+
+        requests   each as the pipeline is called with it, or a dictionary of keywords
+        ahead      requests that are prepared before their turn
+
+        Raises what a call raises, when its turn comes.
+        """
+        waiting: deque[Future[tuple[list[Array], dict[str, Any]]]] = deque()
+        source = iter(requests)
+        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as beside:
+            while True:
+                for request in islice(source, ahead + 1 - len(waiting)):
+                    waiting.append(beside.submit(self._prepared_request, request))
+                if not waiting:
+                    return
+                with self.timer_manager.measure_call() as timer:
+                    with timer.time(PRE_PROCESS):
+                        arrays, context = waiting.popleft().result()
+                    answer = self._answer(arrays, context, timer)
+                yield answer
+
+    def _prepared(self, *args: Any, **keywords: Any) -> tuple[list[Array], dict[str, Any]]:
+        processed = self.process_inputs(self.parse_inputs(*args, **keywords))
+        return processed if isinstance(processed, tuple) else (processed, {})
+
+    def _prepared_request(self, request: Any) -> tuple[list[Array], dict[str, Any]]:
+        return self._prepared(**request) if isinstance(request, dict) else self._prepared(request)
+
+    def _answer(self, arrays: list[Array], context: dict[str, Any], timer: StagedTimer) -> Any:
+        with timer.time(ENGINE_FORWARD):
+            outputs = self.run_batches(arrays)
+        with timer.time(POST_PROCESS):
+            return self.process_engine_outputs(outputs, **context)
 
     def engine_forward(self, engine_inputs: list[Array]) -> list[Array]:
         """One engine call."""
         return self.engine.run(engine_inputs)
 
-    def _run(self, arrays: list[Array]) -> list[Array]:
+    def run_batches(self, arrays: list[Array]) -> list[Array]:
+        """A request's rows through the engine: cut into its batches, run, and joined again."""
         pieces = split(arrays, self._rows_per_call())
         if self.executor is not None and len(pieces) > 1:
             outputs = list(self.executor.map(self.engine_forward, pieces))
@@ -181,7 +225,8 @@ class Pipeline(ABC):
     ) -> Pipeline:
         """The pipeline of a task.
 
-        task    a name or alias in any spelling: "sentiment-analysis", "sentiment_analysis"
+        task    a name or alias in any spelling: "sentiment-analysis", "sentiment_analysis"; `import:` and a
+                module or a Python file, which is loaded and must define TASK; any name that begins with "custom"
         model   another word for model_path
         All other keywords go to the task's class.
 
@@ -226,7 +271,7 @@ class Pipeline(ABC):
         if self.task is None:
             message = f"{type(self).__name__} has no task name; register it with @Pipeline.register."
             raise OptionError(message)
-        given = {name: value for name, value in self._given.items() if name not in ("executor", "benchmark")}
+        given = {name: value for name, value in self._given.items() if name not in _NOT_DATA}
         given["model_path"] = self.model_path_orig
         shared = {name: given.pop(name) for name in PipelineConfig.model_fields if name in given}
         try:
@@ -278,26 +323,8 @@ class Pipeline(ABC):
         return self.default_model_path
 
     def _unexpected(self, keyword: str) -> str:
-        near = did_you_mean(keyword, _keywords(type(self)))
+        near = did_you_mean(keyword, known_keywords(type(self)))
         return f'{type(self).__name__} got an unexpected keyword argument "{keyword}"{near}'
-
-
-def _keywords(cls: type) -> list[str]:
-    """The keywords that the constructors of a class and of its bases name."""
-    names: dict[str, None] = {}
-    for base in cls.__mro__:
-        if "__init__" in vars(base) and base is not object:
-            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            named = (p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
-            names.update(dict.fromkeys(p.name for p in named))
-    return list(names)
-
-
-def _named_arguments(cls: type, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """What a constructor was called with, by parameter name."""
-    parameters = inspect.signature(cls).parameters.values()
-    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    return dict(zip(positional, args, strict=False)) | dict(keywords)
 
 
 def _as_executor(executor: Executor | int | None) -> Executor | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from engine import OptionError
@@ -26,6 +30,13 @@ class Task:
 
 
 _TASKS: dict[str, Task] = {}
+_IMPORT, _CUSTOM = "import:", "custom"
+# Tasks of the predecessor that are left out on purpose.
+_NOT_SERVED = (
+    *("text_generation", "code_generation", "chat", "opt", "mpt", "llama", "bloom", "code_gen", "codegen"),
+    *("information_retrieval_haystack", "haystack", "open_pif_paf"),
+    *("clip_text", "clip_visual", "clip_zeroshot", "clip_caption", "clip_decoder"),
+)
 
 
 def add_task(task: Task) -> None:
@@ -57,16 +68,67 @@ def register(task: Task) -> None:
 def find_task(name: str) -> Task:
     """The task of this name or alias, in any spelling.
 
-    Raises OptionError (a ValueError) that lists the known tasks and names the nearest.
+    `import:<module>` and `import:<file.py>` load the module, which defines TASK: a Task, or the name of a task
+    that it registers. A name that begins with "custom" and is no task's is the task custom.
+
+    Raises OptionError (a ValueError) that lists the known tasks and names the nearest; for a module, RuntimeError
+    without TASK, FileNotFoundError without the file, and what loading it raises; NotImplementedError for a task of
+    the predecessor that is left out.
     """
     _find_built_in()
-    found = _TASKS.get(normal_form(name))
+    if name.strip().lower().startswith(_IMPORT):
+        return _imported(name.strip()[len(_IMPORT) :].strip())
+    known = normal_form(name)
+    found = _TASKS.get(known) or (_TASKS.get(_CUSTOM) if known.startswith(_CUSTOM) else None)
+    if found is None and known in _NOT_SERVED:
+        message = f'The task "{name}" is not served; Pipeline.tasks() lists those that are.'
+        raise NotImplementedError(message)
     if found is None:
         names = sorted(_TASKS)
-        near = did_you_mean(normal_form(name), names)
+        near = did_you_mean(known, names)
         message = f'Unknown task "{name}"{near} Known tasks: {", ".join(names)}.'
         raise OptionError(message)
     return found
+
+
+def _imported(place: str) -> Task:
+    row = getattr(load_module(place), "TASK", None)
+    if isinstance(row, Task):
+        add_task(row)
+        return row
+    if not isinstance(row, str) or not row:
+        message = f"{place} defines no TASK: a pipelines.Task, or the name of a task that it registers."
+        raise RuntimeError(message)
+    return find_task(row)
+
+
+def load_module(place: str) -> ModuleType:
+    """A module by its dotted name, or a Python file by its path (`.py` may be left out).
+
+    Raises FileNotFoundError when there is neither.
+    """
+    file = next((file for file in (Path(place), Path(f"{place}.py")) if file.is_file()), None)
+    if file is None:
+        try:
+            return importlib.import_module(place)
+        except (ModuleNotFoundError, TypeError, ValueError) as error:
+            message = f'"{place}" is neither a Python file nor a module: {error}'
+            raise FileNotFoundError(message) from error
+    name = f"pipelines_from_file_{abs(hash(file.resolve()))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        message = f"{file} is not a Python file."
+        raise FileNotFoundError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def all_tasks() -> tuple[Task, ...]:

@@ -1,4 +1,4 @@
-"""Text to arrays of one fixed length, by the tokenizer files that lie beside a model.
+"""Text to arrays of one length, by the tokenizer files that lie beside a model.
 
 `transformers.AutoTokenizer` gives the reference answer, but importing it takes about a second; the library
 `tokenizers` under it reads the same tokenizer.json in some 30 ms. So the file is read directly where that is
@@ -21,6 +21,7 @@ from tokenizers import Encoding, Tokenizer
 
 from engine import ModelError, ModelNotFoundError, OptionError
 from pipelines.deployment import read_json
+from pipelines.lengths import Lengths
 
 Text = str | tuple[str, str]
 Int64 = NDArray[np.int64]
@@ -47,10 +48,18 @@ class TextEncoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a request before padding, special tokens included."""
+
+    ids: list[int]
+    types: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Padding:
     """How rows come to one length."""
 
-    length: int
+    lengths: Lengths
     token: int
     token_type: int = 0
     side: str = "right"
@@ -85,38 +94,66 @@ class JsonEncoder:
         self._keeps_end = truncation_side == "left"
         self._frames = {1: _frame(tokenizer.encode("a"), 1), 2: _frame(tokenizer.encode("a", "a"), 2)}
         least = self._frames[2].size + 1
-        if padding.length < least:
-            message = f"sequence_length must be at least {least} for this tokenizer; got {padding.length}."
+        shortest = min(padding.lengths.buckets, default=padding.lengths.longest)
+        if shortest < least:
+            message = f"sequence_length must be at least {least} for this tokenizer; got {shortest}."
             raise OptionError(message)
 
     def encode(self, texts: Sequence[Text]) -> Mapping[str, Int64]:
-        shape = (len(texts), self.padding.length)
-        rows = {
+        # One by one: `encode_batch` would start threads that compete with the engine's for the same cores.
+        return self.pad([self._cut((text,) if isinstance(text, str) else text) for text in texts])
+
+    def pad(self, rows: Sequence[Row]) -> dict[str, Int64]:
+        """The model's inputs for rows, int64 [rows, the length that fits the longest]."""
+        length = self.padding.lengths.fitting(max((len(row.ids) for row in rows), default=0))
+        shape = (len(rows), length)
+        arrays = {
             "input_ids": np.full(shape, self.padding.token, dtype=np.int64),
             "attention_mask": np.zeros(shape, dtype=np.int64),
             "token_type_ids": np.full(shape, self.padding.token_type, dtype=np.int64),
         }
-        # One by one: `encode_batch` would start threads that compete with the engine's for the same cores.
-        for row, text in enumerate(texts):
-            ids, types = self._framed((text,) if isinstance(text, str) else text)
-            begin = self.padding.length - len(ids) if self.padding.side == "left" else 0
-            filled = slice(begin, begin + len(ids))
-            rows["input_ids"][row, filled] = ids
-            rows["attention_mask"][row, filled] = 1
-            rows["token_type_ids"][row, filled] = types
-        return rows
+        for place, row in enumerate(rows):
+            begin = length - len(row.ids) if self.padding.side == "left" else 0
+            filled = slice(begin, begin + len(row.ids))
+            arrays["input_ids"][place, filled] = row.ids
+            arrays["attention_mask"][place, filled] = 1
+            arrays["token_type_ids"][place, filled] = row.types
+        return arrays
 
-    def _framed(self, texts: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    def room(self, texts: int) -> int:
+        """Tokens that a row of one text or two has beside the special ones."""
+        return self.padding.lengths.longest - self._frames[texts].size
+
+    def first_of(self, texts: int, before: int = 0) -> int:
+        """The place in a row of its last text's first token, `before` tokens being those of the text before."""
+        return before + sum(map(len, self._frames[texts].ids[:-1]))
+
+    def pieces(self, text: str | Sequence[str]) -> Encoding:
+        """A text's tokens, all of them and without special ones; several strings are words of one text."""
+        return self.tokenizer.encode(
+            text, is_pretokenized=not isinstance(text, str), add_special_tokens=False
+        )
+
+    def frame(self, texts: Sequence[Sequence[int]]) -> Row:
+        """The row of one text's ids or two's, with the special tokens around them."""
         frame = self._frames[len(texts)]
-        pieces = [self.tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
-        counts = kept_counts([len(piece) for piece in pieces], self.padding.length - frame.size)
         ids, types = list(frame.ids[0]), list(frame.types[0])
-        for index, (piece, count) in enumerate(zip(pieces, counts, strict=True)):
-            ids += piece[len(piece) - count :] if self._keeps_end else piece[:count]
-            types += [frame.text_types[index]] * count
+        for index, piece in enumerate(texts):
+            ids += piece
+            types += [frame.text_types[index]] * len(piece)
             ids += frame.ids[index + 1]
             types += frame.types[index + 1]
-        return ids, types
+        return Row(ids, types)
+
+    def _cut(self, texts: tuple[str, ...]) -> Row:
+        pieces = [self.pieces(text).ids for text in texts]
+        counts = kept_counts([len(piece) for piece in pieces], self.room(len(texts)))
+        return self.frame(
+            [
+                piece[len(piece) - count :] if self._keeps_end else piece[:count]
+                for piece, count in zip(pieces, counts, strict=True)
+            ]
+        )
 
 
 def kept_counts(counts: Sequence[int], room: int) -> list[int]:
@@ -150,31 +187,26 @@ def _frame(encoding: Encoding, texts: int) -> Frame:
 class PythonEncoder:
     """A tokenizer of transformers that is written in Python; one thread at a time, as it may keep state."""
 
-    def __init__(self, tokenizer: Any, length: int) -> None:
+    def __init__(self, tokenizer: Any, lengths: Lengths) -> None:
         self.tokenizer = tokenizer
-        self.length = length
+        self.lengths = lengths
         self._lock = Lock()
 
     def encode(self, texts: Sequence[Text]) -> Mapping[str, Int64]:
         first = [text[0] if isinstance(text, tuple) else text for text in texts]
         second = [text[1] for text in texts if isinstance(text, tuple)] or None
         with self._lock:
-            encoded = self.tokenizer(
-                first,
-                second,
-                padding="max_length",
-                truncation=True,
-                max_length=self.length,
-                return_tensors="np",
-            )
-        return {name: rows.astype(np.int64) for name, rows in encoded.items()}
+            rows = self.tokenizer(first, second, truncation=True, max_length=self.lengths.longest)
+            length = self.lengths.fitting(max((len(row) for row in rows["input_ids"]), default=0))
+            encoded = self.tokenizer.pad(rows, padding="max_length", max_length=length, return_tensors="np")
+        return {name: array.astype(np.int64) for name, array in encoded.items()}
 
 
-def load_encoder(folder: Path, length: int, *, trust_remote_code: bool = False) -> TextEncoder:
-    """The tokenizer of a model's folder, cutting and padding to `length` tokens.
+def load_encoder(folder: Path, lengths: Lengths, *, trust_remote_code: bool = False) -> TextEncoder:
+    """The tokenizer of a model's folder, cutting and padding to `lengths`.
 
     Raises ModelNotFoundError when the folder has no tokenizer, ModelError when it cannot be read, and
-    OptionError when `length` has no room for text.
+    OptionError when a length has no room for text.
     """
     # Both files may name the padding token; where they differ, `_reads_plainly` says no.
     named = read_json(folder / "special_tokens_map.json")
@@ -187,22 +219,22 @@ def load_encoder(folder: Path, length: int, *, trust_remote_code: bool = False) 
             message = f"{file} cannot be read: {error}"
             raise ModelError(message) from error
         padding = Padding(
-            length,
+            lengths,
             _pad_token(tokenizer, settings),
             int(settings.get("pad_token_type_id", 0)),
             str(settings.get("padding_side", "right")),
         )
         return JsonEncoder(tokenizer, padding, str(settings.get("truncation_side", "right")))
-    return wrap_tokenizer(_auto_tokenizer(folder, trust_remote_code=trust_remote_code), length)
+    return wrap_tokenizer(_auto_tokenizer(folder, trust_remote_code=trust_remote_code), lengths)
 
 
-def wrap_tokenizer(tokenizer: Any, length: int) -> TextEncoder:
+def wrap_tokenizer(tokenizer: Any, lengths: Lengths) -> TextEncoder:
     """A tokenizer of transformers that the user already has; it is not changed."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(fast, Tokenizer):
-        return PythonEncoder(tokenizer, length)
+        return PythonEncoder(tokenizer, lengths)
     padding = Padding(
-        length, tokenizer.pad_token_id or 0, int(tokenizer.pad_token_type_id), str(tokenizer.padding_side)
+        lengths, tokenizer.pad_token_id or 0, int(tokenizer.pad_token_type_id), str(tokenizer.padding_side)
     )
     return JsonEncoder(Tokenizer.from_str(fast.to_str()), padding, str(tokenizer.truncation_side))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine import OptionError
+from pipelines.labels import labels_of
 from pipelines.registry import Task
 from pipelines.scores import sigmoid, softmax
 from pipelines.text import TextPipeline
@@ -69,7 +70,7 @@ class TextClassificationPipeline(TextPipeline):
             message = f"top_k must be a whole number from 1; got {top_k!r}."
             raise OptionError(message)
         super().__init__(model_path, **arguments)
-        self.labels = _labels(self.config)
+        self.labels = labels_of(self.config)
         self.return_all_scores = return_all_scores
         self.top_k = 1 if top_k is None else top_k
         if return_all_scores:
@@ -90,7 +91,7 @@ class TextClassificationPipeline(TextPipeline):
 
     def process_inputs(self, inputs: TextClassificationInput) -> list[Array]:
         sequences = [inputs.sequences] if isinstance(inputs.sequences, str) else inputs.sequences
-        return self.encode([_text(entry) for entry in sequences])
+        return self.to_arrays([_text(entry) for entry in sequences])
 
     def process_engine_outputs(
         self, engine_outputs: list[Array], **_context: Any
@@ -119,12 +120,6 @@ class TextClassificationPipeline(TextPipeline):
 
     def _label(self, index: int) -> str:
         return self.labels.get(index, f"LABEL_{index}")
-
-
-def _labels(config: dict[str, Any]) -> dict[int, str]:
-    named = config.get("id2label") or {}
-    count = int(config.get("num_labels") or len(named) or 2)
-    return {index: f"LABEL_{index}" for index in range(count)} | {int(k): str(v) for k, v in named.items()}
 
 
 def _text(entry: str | list[str]) -> Text:

@@ -28,10 +28,11 @@ pipelines.Pipeline.create("sentiment-analysis", engine_type="nothing")("text")
 """
 FALLBACK = """
 import pathlib, tempfile
+from pipelines.lengths import Lengths
 from pipelines.tokenizer import load_encoder
 folder = pathlib.Path(tempfile.mkdtemp())
 try:
-    load_encoder(folder, 16)
+    load_encoder(folder, Lengths((16,), 16))
 except ValueError:
     pass
 del sys.modules["transformers"]

@@ -64,13 +64,37 @@ def test_every_spelling_and_alias_finds_the_task(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sentimentanalysis", "text_clasification", "", "vision"])
 def test_an_unknown_task_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(OptionError, match="glue, sentiment_analysis, text_classification"):
+    with pytest.raises(OptionError, match=r"glue, .*sentiment_analysis, text_classification"):
         Pipeline.create(task=name)
 
 
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(ValueError, match='did you mean "sentiment_analysis"'):
         find_task("sentiment-analisys")
+
+
+@pytest.mark.parametrize("name", ["text-generation", "chat", "clip_text"])
+def test_a_task_that_is_left_out_says_so(name: str) -> None:
+    with pytest.raises(NotImplementedError, match="not served"):
+        find_task(name)
+
+
+ALIASES = {
+    "text_classification": ["glue", "sentiment_analysis"],
+    "token_classification": ["ner"],
+    "question_answering": ["qa"],
+    "image_classification": [],
+    "object_detection": ["yolo", "yolov5", "yolov8"],
+}
+
+
+@pytest.mark.parametrize("task", ALIASES)
+def test_the_five_tasks_have_their_names_and_an_embedded_model(task: str) -> None:
+    row = find_task(task)
+    assert row.default_model_path is not None
+    assert row.default_model_path.startswith("embedded:")
+    for name in [task, *ALIASES[task]]:
+        assert find_task(name) is find_task(name.replace("_", "-")) is row
 
 
 def test_every_built_in_task_is_listed_once() -> None:

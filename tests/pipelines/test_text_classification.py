@@ -61,7 +61,9 @@ def test_a_list_of_one_text_is_that_text() -> None:
 
 def test_a_pair_is_not_its_texts_joined() -> None:
     pipeline = _create()
-    rows = dict(zip(pipeline.engine.input_names, pipeline.encode([("one", "two"), "one two"]), strict=True))
+    rows = dict(
+        zip(pipeline.engine.input_names, pipeline.to_arrays([("one", "two"), "one two"]), strict=True)
+    )
     assert rows["token_type_ids"][0].max() == 1
     assert rows["token_type_ids"][1].max() == 0
     assert (rows["input_ids"][0] != rows["input_ids"][1]).any()
@@ -87,14 +89,14 @@ def test_scores_are_a_softmax_over_all_labels() -> None:
 
 def test_a_multi_label_model_scores_each_label_alone() -> None:
     pipeline = _create("five", top_k=5, config={"problem_type": "multi_label_classification"})
-    logits = pipeline.engine.run(pipeline.encode(["a"]))[0]
+    logits = pipeline.engine.run(pipeline.to_arrays(["a"]))[0]
     expected = sorted((1 / (1 + np.exp(-logits[0].astype(np.float64)))).tolist(), reverse=True)
     assert pipeline("a").scores[0] == pytest.approx(expected)
 
 
 def test_a_single_logit_is_a_sigmoid() -> None:
     pipeline = _create("one", config={"id2label": {"0": "relevance"}})
-    logit = float(pipeline.engine.run(pipeline.encode(["a"]))[0][0, 0])
+    logit = float(pipeline.engine.run(pipeline.to_arrays(["a"]))[0][0, 0])
     answer = pipeline("a")
     assert answer.labels == ["relevance"]
     assert answer.scores == pytest.approx([1 / (1 + np.exp(-logit))])
@@ -146,7 +148,7 @@ def test_the_engine_sees_whole_batches(batch_size: int | None, calls: list[tuple
 def test_rows_are_cut_and_padded_to_the_sequence_length(arguments: dict[str, Any], length: int) -> None:
     pipeline = _create(**arguments)
     assert pipeline.engine_args.input_shapes == [[1, length]]
-    for array in pipeline.encode(["short", "long " * 600]):
+    for array in pipeline.to_arrays(["short", "long " * 600]):
         assert array.shape == (2, length)
     pipeline("short", "long " * 600)
     assert pipeline.engine.calls == [(1, length)] * 2
@@ -155,10 +157,10 @@ def test_rows_are_cut_and_padded_to_the_sequence_length(arguments: dict[str, Any
 def test_input_shapes_overrule_the_sequence_length() -> None:
     pipeline = _create(input_shapes=[[1, 32]])
     assert pipeline.sequence_length == 32
-    assert pipeline.encode(["a"])[0].shape == (1, 32)
+    assert pipeline.to_arrays(["a"])[0].shape == (1, 32)
 
 
-@pytest.mark.parametrize("length", [0, -1, 2.5, "128", [16, 128], True])
+@pytest.mark.parametrize("length", [0, -1, 2.5, "128", [16, 0], [], True])
 def test_a_sequence_length_that_is_no_whole_number_is_refused(length: Any) -> None:
     with pytest.raises(OptionError, match="sequence_length"):
         _create(sequence_length=length)

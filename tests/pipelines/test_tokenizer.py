@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, ByT5Tokenizer
 
 import pipelines
+from pipelines.lengths import Lengths
 from pipelines.tokenizer import JsonEncoder, PythonEncoder, TextEncoder, load_encoder, wrap_tokenizer
 
 FOLDER = Path(pipelines.__file__).parent / "models" / "sentiment-minilm-l3-pruned80-int8"
 LENGTH = 24
+LENGTHS = Lengths((LENGTH,), LENGTH)
 REFERENCE = AutoTokenizer.from_pretrained(str(FOLDER), local_files_only=True)
-ENCODER = load_encoder(FOLDER, LENGTH)
+ENCODER = load_encoder(FOLDER, LENGTHS)
 
 CASES = [
     "",
@@ -73,7 +75,7 @@ def test_a_pair_of_long_texts_costs_no_more_than_its_length() -> None:
 
 def test_a_tokenizer_of_transformers_is_wrapped_and_not_changed() -> None:
     before = REFERENCE.backend_tokenizer.to_str()
-    encoder = wrap_tokenizer(REFERENCE, LENGTH)
+    encoder = wrap_tokenizer(REFERENCE, LENGTHS)
     assert REFERENCE.backend_tokenizer.to_str() == before
     _assert_equal(encoder, REFERENCE, CASES)
 
@@ -103,19 +105,19 @@ def _copy(tmp_path: Path, **settings: Any) -> Path:
 def test_settings_beside_the_tokenizer_are_honoured(tmp_path: Path, settings: dict[str, Any]) -> None:
     folder = _copy(tmp_path, **settings)
     reference = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    _assert_equal(load_encoder(folder, LENGTH), reference, [*CASES, "Éclair FOR All"])
+    _assert_equal(load_encoder(folder, LENGTHS), reference, [*CASES, "Éclair FOR All"])
 
 
 def test_a_vocabulary_alone_is_enough(tmp_path: Path) -> None:
     folder = _copy(tmp_path)
     (folder / "tokenizer.json").unlink()
-    _assert_equal(load_encoder(folder, LENGTH), REFERENCE, CASES)
+    _assert_equal(load_encoder(folder, LENGTHS), REFERENCE, CASES)
 
 
 def test_a_tokenizer_written_in_python_works_too(tmp_path: Path) -> None:
     reference = ByT5Tokenizer()
     reference.save_pretrained(str(tmp_path))
-    encoder = load_encoder(tmp_path, LENGTH)
+    encoder = load_encoder(tmp_path, LENGTHS)
     assert isinstance(encoder, PythonEncoder)
     _assert_equal(encoder, reference, CASES)
     _assert_equal(encoder, reference, [("a", "b")])
