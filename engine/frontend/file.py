@@ -18,7 +18,9 @@ from engine.frontend.model import (
     DAMAGE,
     OLDEST_OPSET,
     Model,
+    ModelFacts,
     ModelInput,
+    ModelOutput,
     first_line,
     is_known,
     numpy_dtype,
@@ -57,9 +59,12 @@ def _decode(proto: onnx.ModelProto, name: str, folder: Path | None) -> Model:
     _name_extensions(proto)
     arrays = _take_initialisers(proto, name, folder)
     opsets = _opsets(proto, name)
+    # The checker's needs change what the file says of its outputs.
+    outputs = tuple(map(_output, proto.graph.output))
     _check(proto, arrays, name)
     inputs = tuple(_input(entry, name) for entry in proto.graph.input if entry.name not in arrays)
-    return Model(name, inputs, read_body(proto.graph, arrays, opsets), opsets, proto.ir_version)
+    body = read_body(proto.graph, arrays, opsets)
+    return Model(name, inputs, body, opsets, proto.ir_version, outputs, _facts(proto))
 
 
 def _parse(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
@@ -207,9 +212,29 @@ def _input(entry: ValueInfoProto, name: str) -> ModelInput:
     if not tensor.HasField("shape"):
         message = f"{name}: input {entry.name!r} has no declared rank; export the model with one."
         raise ModelError(message)
-    dims = tuple(
-        # Some writers store 0 or -1 for a dimension that is open.
-        dim.dim_value if dim.dim_value > 0 else (dim.dim_param or None)
-        for dim in tensor.shape.dim
+    return ModelInput(entry.name, numpy_dtype(tensor.elem_type), _dims(tensor))
+
+
+def _dims(tensor: Any) -> tuple[int | str | None, ...]:
+    # Some writers store 0 or -1 for a dimension that is open.
+    return tuple(
+        dim.dim_value if dim.dim_value > 0 else (dim.dim_param or None) for dim in tensor.shape.dim
     )
-    return ModelInput(entry.name, numpy_dtype(tensor.elem_type), dims)
+
+
+def _output(entry: ValueInfoProto) -> ModelOutput:
+    tensor: Any = entry.type.tensor_type
+    dtype = numpy_dtype(tensor.elem_type) if tensor.elem_type else None
+    return ModelOutput(entry.name, dtype, _dims(tensor) if tensor.HasField("shape") else None)
+
+
+def _facts(proto: onnx.ModelProto) -> ModelFacts:
+    return ModelFacts(
+        proto.producer_name,
+        proto.graph.name,
+        proto.domain,
+        proto.doc_string,
+        proto.graph.doc_string,
+        proto.model_version,
+        {entry.key: entry.value for entry in proto.metadata_props},
+    )

@@ -30,6 +30,28 @@ class ModelInput:
     dims: tuple[int | str | None, ...]
 
 
+@dataclass(frozen=True)
+class ModelOutput:
+    """One output as the file declares it; dtype or dims are None where it does not."""
+
+    name: str
+    dtype: np.dtype[Any] | None
+    dims: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a file says of itself; `custom` holds its own entries."""
+
+    producer_name: str = ""
+    graph_name: str = ""
+    domain: str = ""
+    description: str = ""
+    graph_description: str = ""
+    version: int = 0
+    custom: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """One node of the file with its attributes decoded and the schema's defaults filled in.
@@ -68,6 +90,8 @@ class Model:
     body: Body
     opsets: Mapping[str, int]
     ir_version: int
+    outputs: tuple[ModelOutput, ...] = ()
+    facts: ModelFacts = ModelFacts()
     memo: dict[Operation, tuple[Value, ...]] = field(default_factory=dict)
 
     @property

@@ -17,19 +17,16 @@ from engine.kernels.dynamic.rows import (
     product_parameters,
     quantize_by,
 )
-from engine.kernels.layout import Lanes
-from engine.kernels.row import Array, PackedWeights, ProductShape
+from engine.kernels.row import Array
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, lane_fields, place_of
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
     Product,
     emit_product,
     optional,
-    product_choice,
     required,
-    weight_matrix,
 )
-from engine.lowering.ops.linear import WeightFacts, epilogue_bias, integer_facts, signed_weights
+from engine.lowering.ops.linear import epilogue_bias, integer_operands
 from engine.lowering.panels import Panel, new_panel
 from engine.plan.steps import Buffer, Field, Layer, Location, Record
 
@@ -115,28 +112,15 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     weights, scale, bias = required(node, 3).array, required(node, 4).array, optional(node, 5)
     if weights is None or scale is None or (bias is not None and bias.array is None):
         return "its weights, scale or bias are not constant"
-    axes, zero = node.attrs["weight_axes"], node.attrs["weight_zero"]
-    m, k = weight_matrix(node, weights).shape
-    value = required(node, 0)
-    facts = builder.weights.lasting(
-        weights, ("facts", axes, zero), WeightFacts, lambda a: integer_facts(signed_weights(node, a))
-    )
-    shape = ProductShape(m, k, facts.nonzeros, Lanes.of(value.shape), facts.alive_quads)
-    choice = product_choice(builder, "u8", shape)
-    x = builder.form(value, choice.row.reads)
-    packed = builder.weights.lasting(
-        weights,
-        (choice.row.family, axes, zero),
-        PackedWeights,
-        lambda a: choice.row.pack(signed_weights(node, a)),
-    )
-    start, factor = _product_parameters(node, builder, scale, facts.row_sums)
+    operands = integer_operands(node, builder, weights)
+    start, factor = _product_parameters(node, builder, scale, operands.row_sums)
     epilogue: dict[str, Field] = {
         "integer": 1,
         "scale": Location(factor),
         "scale_stride": 4,
-        **epilogue_bias(node, builder, 5, m),
+        **epilogue_bias(node, builder, 5, operands.packed.m),
     }
+    x, packed, choice = operands.x, operands.packed, operands.choice
     emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 6), Location(start)))
     return None
 

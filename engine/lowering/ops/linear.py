@@ -12,6 +12,7 @@ from engine.kernels.column_blocks_f32.pack import alive_blocks
 from engine.kernels.layout import Lanes
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder, Lowered, OpLowering
+from engine.lowering.choose import Choice
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
     Product,
@@ -21,6 +22,7 @@ from engine.lowering.ops._products import (
     required,
     weight_matrix,
 )
+from engine.lowering.panels import Panel
 from engine.plan.steps import Field, Fixed, Location
 
 
@@ -105,13 +107,18 @@ def _start(node: Node, row_sums: Array, bias: Array | None) -> Array:
     return padded.astype(np.int32)
 
 
-def _quantized_linear(node: Node, builder: Builder) -> Lowered:
-    arrays = [optional(node, i) for i in (1, 2, 3, 4)]
-    if any(value is not None and value.array is None for value in arrays):
-        return "its weights, scale or bias are not constant"
-    weights, scale, integer_bias, _ = (None if value is None else value.array for value in arrays)
-    if weights is None or scale is None:
-        return "its weights or scale are not constant"
+@dataclass(frozen=True, slots=True)
+class IntegerOperands:
+    """What an integer product multiplies, and the row chosen for it; row_sums: sum_k w of each row."""
+
+    x: Panel
+    packed: PackedWeights
+    choice: Choice
+    row_sums: Array
+
+
+def integer_operands(node: Node, builder: Builder, weights: Array) -> IntegerOperands:
+    """Choose the row for input 0 times these weights, and bring both into its forms."""
     axes, zero = node.attrs["weight_axes"], node.attrs["weight_zero"]
     m, k = weight_matrix(node, weights).shape
     value = required(node, 0)
@@ -127,8 +134,20 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         PackedWeights,
         lambda a: choice.row.pack(signed_weights(node, a)),
     )
+    return IntegerOperands(x, packed, choice, facts.row_sums)
+
+
+def _quantized_linear(node: Node, builder: Builder) -> Lowered:
+    arrays = [optional(node, i) for i in (1, 2, 3, 4)]
+    if any(value is not None and value.array is None for value in arrays):
+        return "its weights, scale or bias are not constant"
+    weights, scale, integer_bias, _ = (None if value is None else value.array for value in arrays)
+    if weights is None or scale is None:
+        return "its weights or scale are not constant"
+    operands = integer_operands(node, builder, weights)
+    m, axes, zero = operands.packed.m, node.attrs["weight_axes"], node.attrs["weight_zero"]
     form = ("start", axes, zero, node.attrs["zero_point"], None if integer_bias is None else id(integer_bias))
-    start = builder.weights.packed(weights, form, lambda _: _start(node, facts.row_sums, integer_bias))
+    start = builder.weights.packed(weights, form, lambda _: _start(node, operands.row_sums, integer_bias))
     epilogue: dict[str, Field] = {
         "integer": 1,
         "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),
@@ -138,6 +157,7 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
     if node.attrs["product"] is not None:
         step, zero_point = node.attrs["product"]
         epilogue |= {"product_step": float(step), "product_zero": int(zero_point)}
+    x, packed, choice = operands.x, operands.packed, operands.choice
     emit_product(
         node, builder, Product(x, packed, choice, epilogue, optional(node, 5), Location(Fixed(start)))
     )
