@@ -3,6 +3,10 @@
     SparselaneError
     ├── EngineError (RuntimeError)            something went wrong while compiling or running
     │   ├── UnsupportedOpError                an operator that no kernel, step or reference knows
+    │   ├── WorkerError                       a worker thread died at work on the request
+    │   ├── DeadlineError (TimeoutError)      the request's time was over before it was finished
+    │   ├── RequestCancelledError             the caller called it off
+    │   ├── ClosedError                       the engine or its context was closed
     │   └── InternalError                     a broken promise between two rooms: please report it
     ├── ModelError (ValueError)               the file is not a model we can read
     │   └── ModelNotFoundError (FileNotFoundError)
@@ -27,6 +31,25 @@ class EngineError(SparselaneError, RuntimeError):
 
 class UnsupportedOpError(EngineError):
     """An operator of the model is known to no kernel and to no reference."""
+
+
+class WorkerError(EngineError):
+    """A worker thread died while it worked on this request; the next request starts another worker."""
+
+
+class DeadlineError(EngineError, TimeoutError):
+    """A request's time was over, while it waited or between two of its steps."""
+
+    # OSError would format itself from errno; the message is all there is here.
+    __str__ = Exception.__str__
+
+
+class RequestCancelledError(EngineError):
+    """A request was cancelled by its caller, while it waited or between two of its steps."""
+
+
+class ClosedError(EngineError):
+    """A request came after its engine or context was closed."""
 
 
 class InternalError(EngineError):

@@ -7,8 +7,8 @@ from typing import Any
 
 from engine.api.arguments import UNKNOWN
 from engine.api.batches import join_engine_outputs, split_engine_inputs
-from engine.api.engine import likely_shape
 from engine.api.model import MODEL_ONNX_NAME, model_to_path
+from engine.api.opening import likely_shape
 from engine.frontend import open_model
 from engine.kernels.row import Array
 from engine.random_inputs import random_inputs

@@ -17,7 +17,10 @@ PUBLIC: dict[str, list[str]] = {
         "DeadlineError",
         "Engine",
         "EngineError",
+        "ExecutionMode",
         "Explanation",
+        "GraphOptimizationLevel",
+        "InferenceSession",
         "InputError",
         "InputTypeError",
         "InternalError",
@@ -27,7 +30,9 @@ PUBLIC: dict[str, list[str]] = {
         "OptionError",
         "OptionTypeError",
         "RequestCancelledError",
+        "RunOptions",
         "Scheduler",
+        "SessionOptions",
         "SparselaneError",
         "TensorError",
         "UnsupportedOpError",
@@ -68,7 +73,23 @@ def test_public_names_are_frozen_and_sorted(package: str) -> None:
     assert all(hasattr(module, name) for name in module.__all__)
 
 
-@pytest.mark.parametrize("package", ["engine", "engine.bench.__main__"])
+@pytest.mark.parametrize(("package", "name"), [(p, name) for p, names in PUBLIC.items() for name in names])
+def test_one_module_offers_every_public_name(package: str, name: str) -> None:
+    import sparselane
+
+    assert getattr(sparselane, name) is getattr(importlib.import_module(package), name)
+    assert name in dir(sparselane)
+
+
+def test_the_one_module_has_no_other_names() -> None:
+    import sparselane
+
+    assert sparselane.engine is importlib.import_module("engine")
+    assert not hasattr(sparselane, "nothing")
+    assert not hasattr(sparselane, "__all__")
+
+
+@pytest.mark.parametrize("package", ["engine", "engine.bench.__main__", "sparselane"])
 def test_importing_the_engine_brings_in_nothing_of_the_upper_rooms(package: str) -> None:
     code = f"import sys, {package}; print(*sorted(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -37,6 +37,7 @@ from engine.options import environment_int
 from engine.random_inputs import random_inputs
 from engine.results import BenchmarkResults
 from engine.runtime.limits import Limits, limits_of
+from engine.runtime.line import Ticket
 from engine.runtime.runner import run_plan
 
 
@@ -162,14 +163,17 @@ class Engine:
             message = "the engine was closed; make a new one."
             raise ClosedError(message)
         plans, line = self._plans.find(tuple([array.shape for array in inp])), self._streams.line
-        stream = line.enter(plans.seconds, limits)
-        start = time.perf_counter()
+        ticket = Ticket(plans.seconds)
         try:
+            stream = line.enter(ticket, limits)
+            start = time.perf_counter()
             outputs = run_plan(plans.plans[stream], self._streams.teams[stream], inp, limits)
             plans.took(time.perf_counter() - start)
-            return outputs
-        finally:
-            line.leave(stream)
+            line.leave(ticket)
+        except BaseException:
+            line.leave(ticket)
+            raise
+        return outputs
 
     async def run_async(
         self, inp: list[Array], val_inp: bool = True, *, timeout: float | None = None

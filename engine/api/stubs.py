@@ -63,7 +63,7 @@ def register(stub: str, place: str | os.PathLike[str]) -> Path:
 
 
 def _zoo() -> Path | None:
-    setting = environment_option("ENGINE_ZOO")
+    setting = environment_option("SPARSELANE_ZOO", "ENGINE_ZOO")
     if setting is not None:
         return Path(setting.value).expanduser()
     base = cache_directory()

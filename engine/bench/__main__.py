@@ -1,6 +1,6 @@
 """`python -m engine.bench MODEL`: see arguments.py for the flags, report.py for what is printed.
 
-`python -m engine.bench --kernels`: see the folder kernels.
+`python -m engine.bench --kernels`: see the folder kernels; `... MODEL --layers`: see the folder layers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.bench import report
+from engine.bench import report, sweep
 from engine.bench.arguments import parse_arguments
 from engine.bench.engines import check_engine
 from engine.bench.foreign import FOREIGN
 from engine.bench.job import SCENARIOS, Job, concrete_shapes, has_open_dimensions
 from engine.bench.kernels import command as kernels
+from engine.bench.kernels.plot import check_plotting
+from engine.bench.layers import command as layers
 from engine.bench.machine import describe_machine, load_warning, other_load
 from engine.bench.turns import Measurement, measure_alone, measure_in_turns
 from engine.bench.validate import Agreement, compare, reference_outputs
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if "--kernels" in given:
             return kernels.run(given)
+        if "--layers" in given:
+            return layers.run(given)
         _run(parse_arguments(given))
     except KeyboardInterrupt:
         return 130
@@ -58,14 +62,35 @@ def _run(options: argparse.Namespace) -> None:
     job = _job(options)
     if options.thread_pinning:
         # Read by our engine when it opens; the processes of a comparison inherit it.
-        os.environ["ENGINE_PIN"] = "0" if options.thread_pinning == "none" else "1"
+        os.environ["ENGINE_PIN"] = options.thread_pinning
     if options.idle_check:
         _note(options, load_warning(other_load()))
+    if options.sweep:
+        _sweep(options, job)
+        return
     measurements = _measure(options, job)
     agreements = _agreements(options, job, measurements)
     _print(options, job, measurements, agreements)
     if options.export_path:
         _export(Path(options.export_path), job, measurements, agreements)
+
+
+def _sweep(options: argparse.Namespace, job: Job) -> None:
+    if options.plot:
+        check_plotting(Path(options.plot))
+    points = []
+    for load in sweep.loads(job):
+        points.append(
+            sweep.point(load, report.summary_of(load, measure_alone(load, "engine", outputs=False)))
+        )
+        _note(options, f"{load.streams} streams, batch {load.batch_size}: measured")
+    print(sweep.table(points))
+    machine = describe_machine()
+    if options.plot:
+        sweep.draw(points, f"{job.model}: {machine['cpu']}, {machine['isa_in_use']}", Path(options.plot))
+    if options.export_path:
+        content = {"machine": machine, "model": job.model, "loads": [point.as_json() for point in points]}
+        Path(options.export_path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _note(options: argparse.Namespace, text: str | None) -> None:
@@ -141,7 +166,10 @@ def _print(
     """Alone, an engine's block stands by itself on standard output; several are told apart below each."""
     several = len(measurements) > 1
     for measurement, rows in zip(measurements, agreements, strict=True):
-        print(report.block(job, report.summary_of(job, measurement)))
+        summary = report.summary_of(job, measurement)
+        print(report.block(job, summary))
+        if SCENARIOS[job.scenario].concurrent:
+            print(report.percentiles(summary))
         if several:
             print(f"Engine: {measurement.facts.title}")
         else:

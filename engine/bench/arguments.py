@@ -117,6 +117,11 @@ _FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": "threads of our engine; none leaves them to the system (default: as ENGINE_PIN says)",
         },
     ),
+    (
+        ("--sweep",),
+        {"action": "store_true", "help": "time batches 1, 4, 16 under 1, 2 ... streams, our engine only"},
+    ),
+    (("--plot",), {"metavar": "FILE", "help": "with --sweep: throughput against latency as a picture"}),
     (("-q", "--quiet"), {"action": "store_true", "help": "results only"}),
     (("-x", "--export_path", "--export-path"), {"metavar": "FILE", "help": "write the results as JSON"}),
     (("--validate",), {"action": "store_true", "help": "compare the outputs with ONNX Runtime's"}),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.api.arguments import UNKNOWN
-from engine.api.engine import likely_shape
+from engine.api.opening import likely_shape
 from engine.errors import OptionError
 from engine.frontend import ModelInput
 from engine.random_inputs import random_inputs

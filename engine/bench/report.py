@@ -32,6 +32,12 @@ def block(job: Job, summary: Summary) -> str:
     return "\n".join(lines)
 
 
+def percentiles(summary: Summary) -> str:
+    """The tail, for loads of several callers."""
+    values = ", ".join(f"{name} {value:.4f}" for name, value in summary.percentiles.items())
+    return f"Latency Percentiles (ms/batch): {values}"
+
+
 def exported(job: Job, measurement: Measurement, agreements: Sequence[Agreement] | None) -> dict[str, Any]:
     """The content of the exported file for one engine: the keys that scripts read, then ours."""
     facts, scenario = measurement.facts, SCENARIOS[job.scenario].result_name

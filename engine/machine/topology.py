@@ -1,6 +1,7 @@
-"""Cores this process may use: affinity mask, hyper-threads and container quota respected.
+"""Cores this process may use: affinity mask, cpuset, offline CPUs, hyper-threads and container quota respected.
 
-Nothing here ever fails: what cannot be read is taken as one socket with the cores the mask shows.
+Everything is read below a root folder, "/" but for made-up machines. Nothing here ever fails: what cannot be
+read is taken as one socket with the cores the mask shows.
 """
 
 from __future__ import annotations
@@ -8,20 +9,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_CPU = Path("/sys/devices/system/cpu")
-_NODE = Path("/sys/devices/system/node")
+from engine.options import environment_flag
+
+_ROOT = Path("/")
+_CPU = Path("sys/devices/system/cpu")
+_NODE = Path("sys/devices/system/node")
+_CGROUP = Path("sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """One physical core: the hardware thread we use, its socket and its memory node."""
+    """One physical core: the hardware thread we use, its socket, its memory node, its last-level cache's first CPU."""
 
     cpu: int
     socket: int
     node: int
+    cache: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,46 +73,100 @@ def _mask() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _nodes() -> dict[int, int]:
+def _usable(root: Path, mask: Iterable[int]) -> list[int]:
+    """CPUs of the mask that are online and within the cpusets; the mask itself where none would be left."""
+    cpus = sorted(set(mask))
+    texts = [_read(root / _CPU / "online")]
+    texts += [_read(folder / "cpuset.cpus.effective") for folder in _groups(root, "")]
+    texts += [_read(folder / "cpuset.cpus") for folder in _groups(root, "cpuset")]
+    for text in texts:
+        allowed = set(parse_cpu_list(text or ""))
+        cpus = [cpu for cpu in cpus if cpu in allowed] or cpus
+    return cpus
+
+
+def _nodes(root: Path) -> dict[int, int]:
     found: dict[int, int] = {}
-    for folder in sorted(_NODE.glob("node[0-9]*")) if _NODE.is_dir() else []:
+    folders = root / _NODE
+    for folder in sorted(folders.glob("node[0-9]*")) if folders.is_dir() else []:
         for cpu in parse_cpu_list(_read(folder / "cpulist") or ""):
             found[cpu] = int(folder.name[4:])
     return found
 
 
-def _quota() -> float | None:
-    """Cores that the container's CPU quota allows (cgroup v2, then v1)."""
-    text = _read(Path("/sys/fs/cgroup/cpu.max"))
-    if text is not None:
-        limit, _, period = text.partition(" ")
-        return int(limit) / int(period or 100000) if limit.isdigit() else None
-    limit_us = _number(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), -1)
-    period_us = _number(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"), 100000)
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Folders of this process's control group and of those around it; `controller` is "" for the unified tree."""
+    base = root / _CGROUP / controller
+    own = ""
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controller in controllers.split(","):
+            own = path.strip("/")
+    folder = base / own
+    while folder != base and base in folder.parents:
+        yield folder
+        folder = folder.parent
+    yield base
+
+
+def _quota(root: Path) -> float | None:
+    """Cores that the CPU quotas of the control groups allow (version 2, then 1); the narrowest counts."""
+    found = []
+    for folder in _groups(root, ""):
+        limit, _, period = (_read(folder / "cpu.max") or "").partition(" ")
+        if limit.isdigit():
+            found.append(int(limit) / int(period or 100000))
+    for folder in _groups(root, "cpu"):
+        limit_us = _number(folder / "cpu.cfs_quota_us", -1)
+        period_us = _number(folder / "cpu.cfs_period_us", 100000)
+        if limit_us > 0 and period_us > 0:
+            found.append(limit_us / period_us)
+    return min(found, default=None)
+
+
+def _last_cache(cpu_folder: Path) -> int:
+    """The first CPU of those that share this CPU's last-level cache, -1 where the system does not say."""
+    caches = [
+        (
+            _number(folder / "level", 0),
+            min(parse_cpu_list(_read(folder / "shared_cpu_list") or ""), default=-1),
+        )
+        for folder in (cpu_folder / "cache").glob("index*")
+    ]
+    return max(caches, default=(0, -1))[1]
+
+
+def read_topology(root: Path, mask: Iterable[int], *, hyper_threads: bool = False) -> Topology:
+    """The machine whose files lie below `root`, as a process with this affinity mask may use it.
+
+    hyper_threads   take every hardware thread for a core of its own
+    """
+    nodes, cores, seen, widest = _nodes(root), [], set(), 1
+    for cpu in _usable(root, mask):
+        folder = root / _CPU / f"cpu{cpu}"
+        siblings = parse_cpu_list(_read(folder / "topology/thread_siblings_list") or "") or [cpu]
+        widest = max(widest, len(siblings))
+        if min(siblings) in seen and not hyper_threads:
+            continue
+        seen.add(min(siblings))
+        socket = max(0, _number(folder / "topology/physical_package_id", 0))
+        cores.append(Core(cpu, socket, nodes.get(cpu, 0), _last_cache(folder)))
+    return Topology(tuple(cores), 1 if hyper_threads else widest, _quota(root))
 
 
 @functools.cache
 def topology() -> Topology:
     """Cores, memory nodes and quota, as this process may use them."""
-    nodes, cores, seen, widest = _nodes(), [], set(), 1
-    for cpu in _mask():
-        folder = _CPU / f"cpu{cpu}" / "topology"
-        siblings = parse_cpu_list(_read(folder / "thread_siblings_list") or "") or [cpu]
-        widest = max(widest, len(siblings))
-        if min(siblings) in seen:
-            continue
-        seen.add(min(siblings))
-        cores.append(Core(cpu, max(0, _number(folder / "physical_package_id", 0)), nodes.get(cpu, 0)))
-    return Topology(tuple(cores), widest, _quota())
+    hyper_threads = environment_flag("ENGINE_HYPER_THREADS", default=False)
+    return read_topology(_ROOT, _mask(), hyper_threads=hyper_threads)
 
 
-def pin_this_thread(cpu: int) -> bool:
-    """Keep the calling thread on one CPU; False where the system has no such thing or refuses."""
+def pin_this_thread(*cpus: int) -> bool:
+    """Keep the calling thread on these CPUs; False where the system has no such thing or refuses."""
     if not hasattr(os, "sched_setaffinity"):
         return False
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, cpus)
         return True
     return False
 
@@ -113,7 +174,7 @@ def pin_this_thread(cpu: int) -> bool:
 @functools.cache
 def cache_bytes(level: int, kind: str = "Data") -> int | None:
     """Bytes of the first core's cache of this level, a unified one included; None where the system does not say."""
-    for folder in sorted((_CPU / "cpu0" / "cache").glob("index*")):
+    for folder in sorted((_ROOT / _CPU / "cpu0" / "cache").glob("index*")):
         if _number(folder / "level", 0) == level and _read(folder / "type") in (kind, "Unified"):
             text = _read(folder / "size") or ""
             digits = text.rstrip("KM")

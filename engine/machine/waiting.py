@@ -1,4 +1,4 @@
-"""Sleeping until a word changes, from compiled code: `park` and `unpark`.
+"""Sleeping until a word changes, from compiled code: `park`, `nap`, and `unpark` that wakes.
 
 Linux: a futex on the word's low half, through libc's `syscall`. Elsewhere a nap of 50 microseconds
 behind the same two names; a waiter always looks at its word again.
@@ -17,6 +17,7 @@ _LONG, _INT = ir.IntType(64), ir.IntType(32)
 _WAIT, _WAKE, _PRIVATE = 0, 1, 128
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine()) if sys.platform == "linux" else None
 _NAP_US = 50
+_EVERYBODY = 2**31 - 1
 
 
 def _constant(value: int) -> ir.Constant:
@@ -24,9 +25,13 @@ def _constant(value: int) -> ir.Constant:
 
 
 def _park(builder: ir.IRBuilder, address: Any, seen: Any) -> None:
+    _nap(builder, address, seen, _constant(0))
+
+
+def _nap(builder: ir.IRBuilder, address: Any, seen: Any, patience: Any) -> None:
     if _FUTEX is not None:
         zero = _constant(0)
-        arguments = [_constant(_FUTEX), address, _constant(_WAIT | _PRIVATE), seen, zero, zero, zero]
+        arguments = [_constant(_FUTEX), address, _constant(_WAIT | _PRIVATE), seen, patience, zero, zero]
         call(builder, "syscall", _LONG, arguments)
     elif sys.platform == "win32":
         call(builder, "Sleep", ir.VoidType(), [ir.Constant(_INT, 0)])
@@ -36,8 +41,8 @@ def _park(builder: ir.IRBuilder, address: Any, seen: Any) -> None:
 
 def _unpark(builder: ir.IRBuilder, address: Any) -> None:
     if _FUTEX is not None:
-        zero = _constant(0)
-        arguments = [_constant(_FUTEX), address, _constant(_WAKE | _PRIVATE), _constant(1), zero, zero, zero]
+        zero, sleepers = _constant(0), _constant(_EVERYBODY)
+        arguments = [_constant(_FUTEX), address, _constant(_WAKE | _PRIVATE), sleepers, zero, zero, zero]
         call(builder, "syscall", _LONG, arguments)
 
 
@@ -58,7 +63,9 @@ def _current_cpu(builder: ir.IRBuilder) -> Any:
 current_cpu = instruction("i64", (), _current_cpu)
 # park(address, seen): sleep while the low 32 bits of the word equal those of `seen`; may return early.
 park = instruction("void", ("i64", "i64"), _park)
-# unpark(address): wake one sleeper of this word.
+# nap(address, seen, patience): the same, and no longer than the two words at `patience` say: seconds, nanoseconds.
+nap = instruction("void", ("i64",) * 3, _nap)
+# unpark(address): wake all sleepers of this word.
 unpark = instruction("void", ("i64",), _unpark)
 # Let another thread have this core.
 give_way = instruction("void", (), _give_way)

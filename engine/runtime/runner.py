@@ -9,28 +9,48 @@ import numpy as np
 from engine.errors import InputError
 from engine.plan.build import HostCall, Plan, Segment
 from engine.plan.steps import Array, Tensor
+from engine.runtime.limits import Limits
+from engine.runtime.ragged import arrange, rows_of
 from engine.runtime.team import Team
 
 
-def run_plan(plan: Plan, team: Team, arrays: Sequence[Array]) -> list[Array]:
+def run_plan(plan: Plan, team: Team, arrays: Sequence[Array], limits: Limits | None = None) -> list[Array]:
     """Outputs of a plan for inputs that fit it, as new arrays. One request of a plan at a time.
 
-    Raises InputError when an id is out of its table's range.
+    Raises InputError when an id is out of its table's range; DeadlineError, RequestCancelledError and WorkerError
+    as Team.run.
     """
+    if limits is not None:
+        limits.check()
+    # An earlier request may have ended before its fault was told.
+    plan.fault[0] = 0
     for (_, place), array in zip(plan.inputs, arrays, strict=True):
         place[...] = array
+    positions = None if plan.ragged is None else arrange(plan.ragged, team.parts)
     live: dict[Tensor, Array] = {}
     for stage in plan.stages:
         if isinstance(stage, Segment):
-            team.run(plan, stage.address)
+            team.run(plan, stage.address, limits)
         else:
-            _run_on_host(stage, live)
+            if limits is not None:
+                limits.check()
+            run_on_host(stage, live)
     if plan.fault[0]:
         _report_fault(plan)
-    return [live[place] if isinstance(place, Tensor) else place.copy() for _, place in plan.outputs]
+    return [
+        live[place] if isinstance(place, Tensor) else _result(plan, name, place, positions)
+        for name, place in plan.outputs
+    ]
 
 
-def _run_on_host(call: HostCall, live: dict[Tensor, Array]) -> None:
+def _result(plan: Plan, name: str, place: Array, positions: Array | None) -> Array:
+    if plan.ragged is None or positions is None or name not in plan.ragged.results:
+        return place.copy()
+    return rows_of(plan.ragged, place, positions)
+
+
+def run_on_host(call: HostCall, live: dict[Tensor, Array]) -> None:
+    """One host step; values that no place in memory holds are in `live`, and its own are added."""
     inputs = [live[place] if isinstance(place, Tensor) else place for place in call.inputs]
     results = call.step.run(inputs)
     for place, result in zip(call.outputs, results, strict=True):

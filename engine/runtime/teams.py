@@ -1,24 +1,39 @@
-"""Teams of this process: engines that use as many cores share the threads."""
+"""Streams of this process: engines that ask for the same ones share the threads."""
 
 from __future__ import annotations
 
 import threading
+import weakref
 
+from engine.machine.groups import divide
 from engine.machine.topology import topology
+from engine.runtime.streams import Streams
 from engine.runtime.team import Team
 
 _lock = threading.Lock()
-_teams: dict[int, Team] = {}
+_streams: weakref.WeakValueDictionary[tuple[int, int, bool], Streams] = weakref.WeakValueDictionary()
+
+
+def new_streams(count: int, streams: int, *, elastic: bool) -> Streams:
+    """Streams that nobody else has, on the first `count` cores of this process."""
+    return Streams(divide(topology().cores[:count], streams), elastic=elastic)
+
+
+def streams_of(count: int, streams: int = 1, *, elastic: bool = False) -> Streams:
+    """The streams on the first `count` cores of this process; their threads end with the last who has them.
+
+    A single core has no threads to share: each caller gets its own stream, and none waits for another.
+    """
+    if count == 1:
+        return new_streams(1, 1, elastic=False)
+    key = count, streams, elastic
+    with _lock:
+        found = _streams.get(key)
+        if found is None or found.line.closed:
+            found = _streams[key] = new_streams(count, streams, elastic=elastic)
+        return found
 
 
 def team_of(count: int) -> Team:
-    """The team of the first `count` cores of this process.
-
-    A team of one has no threads to share: each caller gets its own, and none waits for another.
-    """
-    if count == 1:
-        return Team(topology().cores[:1])
-    with _lock:
-        if count not in _teams:
-            _teams[count] = Team(topology().cores[:count])
-        return _teams[count]
+    """The team of the first `count` cores, for callers that need no line: measurements, tests."""
+    return streams_of(count).teams[0]

@@ -21,12 +21,14 @@ from engine.jit import inner, instruction, ir
 from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import read_i64
 from engine.machine.atomics import add_word, exchange_word, load_word, relax
-from engine.machine.waiting import give_way
+from engine.machine.waiting import give_way, nap, ticks, unpark
 from engine.plan.table import ARGS, CLAIMS, DONE, GRAIN, KERNEL, ROW, TILES, WAIT_FROM
+from engine.runtime.mailbox import PATIENCE, WAITERS
 
-FINISHED, STALE = 0, 1
-# Looks at a counter before a waiting member yields its core.
-SPINS = 4096
+FINISHED, STALE, LATE = 0, 1, 2
+# Looks at a counter before a waiting member yields its core, and yields before it sleeps. On an idle machine a
+# wait ends while it spins; on a busy one, whoever sleeps gives its time to the member that is waited for.
+SPINS, YIELDS = 1024, 2
 
 
 def _call(builder: ir.IRBuilder, kernel: Any, *arguments: Any) -> None:
@@ -40,20 +42,33 @@ call_kernel = instruction("void", ("i64",) * 5, _call)
 
 
 @inner
-def wait_for_steps(table: int, counters: int, first: int, last: int, generation: int) -> int:
-    """Wait until all tiles of steps first .. last - 1 are finished. FINISHED, or STALE when the request is over."""
+def wait_for_steps(
+    table: int, counters: int, first: int, last: int, generation: int, mailbox: int, until: int
+) -> int:
+    """Wait until all tiles of steps first .. last - 1 are finished.
+
+    FINISHED; STALE when the request is over; LATE when `until` ticks have passed, unless that is 0.
+    """
     for step in range(first, last):
         tiles = read_i64(table + step * ROW + TILES)
         counter = counters + step * ROW
-        looks = 0
-        while load_word(counter + DONE) < tiles:
+        looks, done = 0, load_word(counter + DONE)
+        while done < tiles:
             if load_word(counter + CLAIMS) >> 32 != generation:
                 return STALE
             looks += 1
             if looks < SPINS:
                 relax()
-            else:
+            elif until != 0 and ticks() > until:
+                return LATE
+            elif looks < SPINS + YIELDS:
                 give_way()
+            else:
+                # Who finishes the step looks at this after its tiles are counted; the futex compares after this.
+                add_word(mailbox + WAITERS, 1)
+                nap(counter + DONE, done, mailbox + PATIENCE)
+                add_word(mailbox + WAITERS, -1)
+            done = load_word(counter + DONE)
     return FINISHED
 
 
@@ -82,7 +97,9 @@ def _take_part_of_step(row: int, claims: int, part: int, end: int, generation: i
 
 
 @inner
-def take_tiles(row: int, counter: int, generation: int, scratch: int, part: int, parts: int) -> int:
+def take_tiles(
+    row: int, counter: int, generation: int, scratch: int, part: int, parts: int, mailbox: int
+) -> int:
     """Take tiles of one step, the own part first, until none is left. FINISHED, or STALE when the request is over."""
     tiles, taken = read_i64(row + TILES), 0
     for offset in range(parts):
@@ -93,15 +110,29 @@ def take_tiles(row: int, counter: int, generation: int, scratch: int, part: int,
             return STALE
         taken += count
     if taken > 0:
-        add_word(counter + DONE, taken)
+        done = add_word(counter + DONE, taken) + taken
+        if done == tiles and load_word(mailbox + WAITERS) != 0:
+            unpark(counter + DONE)
     return FINISHED
 
 
 @inner
-def walk_step(table: int, counters: int, step: int, generation: int, scratch: int, part: int, parts: int) -> int:
-    """Wait for what this step needs, then take its tiles."""
+def walk_step(  # noqa: PLR0913, PLR0917 - compiled code knows words only
+    table: int,
+    counters: int,
+    step: int,
+    generation: int,
+    scratch: int,
+    part: int,
+    parts: int,
+    mailbox: int,
+    until: int,
+) -> int:
+    """Wait for what this step needs, then take its tiles. FINISHED, STALE or LATE: see wait_for_steps."""
     row = table + step * ROW
     wait_from = read_i64(row + WAIT_FROM)
-    if wait_from >= 0 and wait_for_steps(table, counters, wait_from, step, generation) == STALE:
-        return STALE
-    return take_tiles(row, counters + step * ROW, generation, scratch, part, parts)
+    if wait_from >= 0:
+        waited = wait_for_steps(table, counters, wait_from, step, generation, mailbox, until)
+        if waited != FINISHED:
+            return waited
+    return take_tiles(row, counters + step * ROW, generation, scratch, part, parts, mailbox)

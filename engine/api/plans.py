@@ -1,0 +1,137 @@
+"""The plans of one engine: one program a set of input shapes, one place in memory a stream.
+
+shapes -> node -> Compiled     weights packed once a memory node
+       -> stream -> Plan       its own arena and counters: streams never wait for each other
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from engine.api.arguments import Dims
+from engine.compiler import Compiled, compile_plan
+from engine.frontend import Model
+from engine.lowering.builder import Machine
+from engine.machine.topology import pin_this_thread
+from engine.plan.build import Plan, build
+from engine.plan.weights import WeightStore
+from engine.runtime.fork import renew_after_fork
+from engine.runtime.streams import Streams
+
+Shapes = tuple[Dims, ...]
+Result = TypeVar("Result")
+# How much the last request counts in the time that the next is expected to take.
+_FRESH = 0.2
+
+
+@dataclass(eq=False, slots=True)
+class PlanSet:
+    """Plans for one set of shapes. `seconds`: what a request took lately."""
+
+    compiled: dict[int, Compiled] = field(default_factory=dict)
+    plans: dict[int, Plan] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Remember the time of a request."""
+        self.seconds += (seconds - self.seconds) * (_FRESH if self.seconds else 1.0)
+
+
+class Plans:
+    """Compiles on demand and keeps the latest sets of shapes.
+
+    stores   packed weights, one for each memory node of the streams
+    limit    sets of shapes to keep
+    """
+
+    def __init__(
+        self, model: Model, machine: Machine, stores: Sequence[WeightStore], streams: Streams, limit: int
+    ) -> None:
+        self._model, self._machine, self._limit = model, machine, limit
+        self._stores = tuple(stores)
+        self._nodes = streams.nodes
+        self._node_cpus = [
+            {
+                core.cpu
+                for team, at in zip(streams.teams, self._nodes, strict=True)
+                if at == node
+                for core in team.cores
+            }
+            for node in range(len(stores))
+        ]
+        self._sets: OrderedDict[Shapes, PlanSet] = OrderedDict()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Nobody compiles: at the beginning, and in a forked child."""
+        self._kept, self._compiling = threading.Lock(), threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def find(self, shapes: Shapes) -> PlanSet:
+        """The plans for these shapes; compiles for every stream when they are new."""
+        with self._kept:
+            found = self._sets.get(shapes)
+            if found is not None:
+                if len(self._sets) > 1:
+                    self._sets.move_to_end(shapes)
+                return found
+        with self._compiling:
+            if shapes in self._sets:
+                return self._sets[shapes]
+            made = PlanSet()
+            for stream, node in enumerate(self._nodes):
+                made.plans[stream] = self._on_node(node, self._placed(made, shapes, node))
+            with self._kept:
+                self._sets[shapes] = made
+                while len(self._sets) > self._limit:
+                    self._sets.popitem(last=False)
+            return made
+
+    def _placed(self, made: PlanSet, shapes: Shapes, node: int) -> Callable[[], Plan]:
+        def place() -> Plan:
+            if node in made.compiled:
+                return build(made.compiled[node].program, self._machine.members)
+            named = dict(zip(self._model.input_names, shapes, strict=True))
+            made.compiled[node] = compile_plan(self._model, named, self._machine, self._stores[node])
+            return made.compiled[node].plan
+
+        return place
+
+    def _on_node(self, node: int, make: Callable[[], Result]) -> Result:
+        """Memory comes from the node of the thread that touches it first."""
+        if len(self._node_cpus) == 1:
+            return make()
+        made: list[Result] = []
+        failed: list[BaseException] = []
+
+        def touch() -> None:
+            pin_this_thread(*self._node_cpus[node])
+            try:
+                made.append(make())
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=touch, name=f"sparselane-node-{node}")
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+        return made[0]
+
+    def first(self) -> Compiled | None:
+        """The oldest set that is kept."""
+        with self._kept:
+            return next((plans.compiled[0] for plans in self._sets.values()), None)
+
+    def close(self) -> None:
+        """Let all plans and weights go."""
+        with self._kept:
+            self._sets.clear()
+            self._stores = ()

@@ -1,0 +1,133 @@
+"""Padding is not computed: outputs at tokens are the same to the bit, those at padding are zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import Engine
+
+EXPORTED = Path(__file__).parents[2] / "data" / "exported"
+BATCH, LENGTH = 3, 24
+# Every attention of these leaves padding out, and nothing else looks across positions.
+LEAVE_PADDING_OUT = (
+    "albert_sdpa_ts14",
+    "bert_eager_ts11",
+    "bert_eager_ts17",
+    "bert_extended",
+    "bert_qdq_products",
+    "bert_sdpa_dynamo18",
+    "bert_sdpa_dynamo23",
+    "bert_sdpa_ts17",
+    "distilbert_sdpa_ts14",
+    "electra_eager_ts17",
+    "roberta_eager_ts14",
+    "xlm_roberta_sdpa_dynamo20",
+)
+# Ranges over all positions, sums over them, attention in pieces: their padding takes part.
+COMPUTE_ALL = ("bert_dynamic", "minilm_pooled_ts14", "mobilebert_eager_ts14", "deberta_eager_ts17")
+
+
+def _prefixes(*lengths: int) -> np.ndarray:
+    return (np.arange(LENGTH) < np.array(lengths)[:, None]).astype(np.int64)
+
+
+def _with_holes() -> np.ndarray:
+    mask = np.random.default_rng(3).integers(0, 2, (BATCH, LENGTH))
+    mask[:, 0] = 1
+    return mask
+
+
+MASKS = {
+    "prefixes": _prefixes(24, 7, 17),
+    "short": _prefixes(1, 2, 3),
+    "one token less": _prefixes(24, 24, 23),
+    "holes": _with_holes(),
+    "no padding": np.ones((BATCH, LENGTH), np.int64),
+    "prefixes again": _prefixes(16, 16, 5),
+}
+# What leaves all positions in: outputs are those of the whole computation everywhere.
+WHOLE = {
+    "a sequence of padding": _prefixes(24, 0, 5),
+    "numbers beyond one": 2 * _prefixes(24, 7, 17),
+    "negative numbers": -_prefixes(24, 7, 17),
+}
+
+
+def _engines(name: str) -> tuple[Engine, Engine]:
+    shapes = [[BATCH, LENGTH]]
+    file = str(EXPORTED / f"{name}.onnx")
+    return (
+        Engine(file, batch_size=BATCH, input_shapes=shapes),
+        Engine(file, batch_size=BATCH, input_shapes=shapes, skip_padding=False),
+    )
+
+
+def _inputs(engine: Engine, mask: np.ndarray) -> list[np.ndarray]:
+    source = np.random.default_rng(1)
+    made = []
+    for name, array in zip(engine.input_names, engine.generate_random_inputs(0), strict=True):
+        if "mask" in name:
+            made.append(mask.astype(array.dtype))
+        else:
+            made.append(source.integers(0, 1 if "type" in name else 40, array.shape).astype(array.dtype))
+    return made
+
+
+def _has_a_row_a_position(output: np.ndarray) -> bool:
+    return output.shape[:2] == (BATCH, LENGTH)
+
+
+@pytest.mark.parametrize("name", LEAVE_PADDING_OUT)
+def test_tokens_are_the_same_and_padding_is_zero(name: str) -> None:
+    skips, computes = _engines(name)
+    assert skips.compiled is not None
+    assert skips.compiled.plan.ragged is not None
+    for mask in MASKS.values():
+        inputs = _inputs(skips, mask)
+        for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
+            if _has_a_row_a_position(got):
+                assert np.array_equal(got[mask == 1], whole[mask == 1])
+                assert not got[mask == 0].any()
+            else:
+                assert np.array_equal(got, whole)
+
+
+@pytest.mark.parametrize("name", ["bert_eager_ts17", "bert_qdq_products"])
+@pytest.mark.parametrize("mask", WHOLE.values(), ids=WHOLE.keys())
+def test_masks_that_say_something_else_leave_all_in(name: str, mask: np.ndarray) -> None:
+    skips, computes = _engines(name)
+    skips.run(_inputs(skips, MASKS["prefixes"]))
+    inputs = _inputs(skips, mask)
+    for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
+        assert np.array_equal(got, whole)
+
+
+def test_a_position_the_model_looks_at_is_computed_though_it_is_padding() -> None:
+    skips, computes = _engines("bert_eager_ts17")
+    mask = _prefixes(24, 7, 17)[:, ::-1].copy()
+    inputs = _inputs(skips, mask)
+    for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
+        assert not _has_a_row_a_position(got), "this model answers for position 0 only"
+        assert np.array_equal(got, whole)
+
+
+@pytest.mark.parametrize("name", COMPUTE_ALL)
+def test_models_whose_padding_takes_part_compute_it(name: str) -> None:
+    skips, _ = _engines(name)
+    assert skips.compiled is not None
+    assert skips.compiled.plan.ragged is None
+
+
+def test_fewer_tokens_take_fewer_tiles() -> None:
+    skips, _ = _engines("bert_eager_ts17")
+    assert skips.compiled is not None
+    plan = skips.compiled.plan
+    skips.run(_inputs(skips, MASKS["no padding"]))
+    whole = int(plan.table["tiles"].sum())
+    skips.run(_inputs(skips, MASKS["short"]))
+    assert int(plan.table["tiles"].sum()) < 0.7 * whole
+    skips.run(_inputs(skips, MASKS["no padding"]))
+    assert int(plan.table["tiles"].sum()) == whole
