@@ -217,9 +217,7 @@ def _input(entry: ValueInfoProto, name: str) -> ModelInput:
 
 def _dims(tensor: Any) -> tuple[int | str | None, ...]:
     # Some writers store 0 or -1 for a dimension that is open.
-    return tuple(
-        dim.dim_value if dim.dim_value > 0 else (dim.dim_param or None) for dim in tensor.shape.dim
-    )
+    return tuple(dim.dim_value if dim.dim_value > 0 else (dim.dim_param or None) for dim in tensor.shape.dim)
 
 
 def _output(entry: ValueInfoProto) -> ModelOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from engine import OptionError
 from pipelines import ENGINES, EngineArguments, Pipeline, find_task
 
 
@@ -100,3 +102,9 @@ def test_its_own_keywords_are_offered_for_wrong_ones(model: str) -> None:
 def test_positional_input_is_a_schema_object_only(model: str, call: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="takes one Numbers or its fields as keywords: numbers"):
         Pipeline.create("double-it", model)(*call)
+
+
+def test_a_logger_is_refused_with_what_to_use() -> None:
+
+    with pytest.raises(OptionError, match="timer_manager"):
+        Pipeline.create("sentiment-analysis", logger=logging.getLogger("mine"))

@@ -12,6 +12,7 @@ import pytest
 from token_engine import TokenEngine
 
 import pipelines
+from engine import OptionError
 from pipelines import ENGINES, Pipeline
 
 FOLDER = Path(pipelines.__file__).parent / "models" / "sentiment-minilm-l3-pruned80-int8"
@@ -87,3 +88,45 @@ def test_arrays_instead_of_lists() -> None:
 def test_an_unknown_pooling_names_the_nearest() -> None:
     with pytest.raises(ValueError, match='did you mean "mean"'):
         _create(pooling="meen")
+
+
+def test_the_last_layer_of_a_text_model_is_taken_as_it_is() -> None:
+    embed = _create(base_task="text_classification", emb_extraction_layer=-1, sequence_length=16)
+    assert embed("a") == _create(sequence_length=16)("a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ({"emb_extraction_layer": 3}, "extract_model"),
+        ({"emb_extraction_layer": "/encoder/Add_3"}, "extract_model"),
+        ({"base_task": "image_classification"}, '"custom"'),
+        ({"base_task": "nothing"}, "Unknown task"),
+    ],
+)
+def test_what_would_cut_the_model_is_refused_with_advice(arguments: dict[str, Any], advice: str) -> None:
+    with pytest.raises(OptionError, match=advice):
+        _create(**arguments)
+
+
+def test_embeddings_of_a_real_model_are_means_over_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our engine at every length against ONNX Runtime and a loop over each text alone, without padding."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(ENGINES, "engine", ENGINES["deepsparse"])
+    texts = [*TEXTS, "A much longer sentence, with a clause or two, " * 5]
+    folder = FOLDER.with_name("ner-minilm-l6-int8")
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    for length in (128, [32, 128], None):
+        embed = Pipeline.create("embedding-extraction", folder, sequence_length=length, batch_size=None)
+        found: Any = embed(texts)
+        for text, vector in zip(texts, found.embeddings, strict=True):
+            rows = embed.encoder.encode([text])
+            kept = rows["attention_mask"][0] == 1
+            feed = {name: rows[name][:, kept] for name in (entry.name for entry in session.get_inputs())}
+            (tokens,) = session.run(None, feed)
+            expected = np.zeros(tokens.shape[-1])
+            for row in tokens[0]:
+                expected += row / len(tokens[0])
+            # Two quantised computations differ by roundings on a scale of some ten.
+            np.testing.assert_allclose(vector, expected, atol=0.3)
+            assert int(np.argmax(vector)) == int(np.argmax(expected))

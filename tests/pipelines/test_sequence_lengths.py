@@ -15,8 +15,8 @@ from stand_in_engine import StandInEngine
 
 from engine import Engine, OptionError
 from pipelines import ENGINES, Pipeline
-from pipelines.buckets import BucketedEngine
-from pipelines.lengths import Lengths
+from pipelines.buckets import BucketedEngine, skips_padding
+from pipelines.lengths import STEPS, Lengths
 
 TASK = "sentiment-analysis"
 
@@ -150,3 +150,36 @@ def test_lengths_end_at_the_models_positions() -> None:
     with pytest.raises(OptionError, match="512 positions"):
         Lengths.read([16, 513], 512)
     assert Lengths.read(None, 300).fitting(1000) == 300
+
+
+def test_open_rows_of_all_lengths_need_no_more_plans_than_are_kept() -> None:
+    plans = {Lengths((), 512).rounded(tokens) for tokens in range(1, 513)}
+    assert plans == set(STEPS)
+    assert len(STEPS) <= 8
+    assert all(step % 16 == 0 for step in STEPS)
+    assert len({step for step in plans if step <= 128}) <= 8
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_rounded_lengths_hold_their_rows_and_end_at_the_longest(tokens: int, longest: int) -> None:
+    tokens = min(tokens, longest)
+    assert tokens <= Lengths((), longest).rounded(tokens) <= longest
+
+
+@pytest.mark.parametrize("task", [TASK, "ner"])
+def test_rounded_rows_give_what_exact_rows_give(task: str) -> None:
+    """Text by text at its own length, which nothing pads, and all together."""
+    texts = ["x", "Ada lived in London. " * 2, "Not bad at all, " * 6, "Rome is old and Paris is not. " * 9]
+    rounded: Any = Pipeline.create(task, sequence_length=None, batch_size=None)
+    assert skips_padding(rounded.engine)
+    arrays = rounded.to_arrays(texts)
+    mask = dict(zip(rounded.engine.input_names, arrays, strict=True))["attention_mask"]
+    (outputs,) = rounded.run_batches(arrays)
+    plain = Engine(rounded.onnx_file_path, batch_size=None, skip_padding=False)
+    for place, count in enumerate(mask.sum(axis=1)):
+        (alone,) = plain.run([np.ascontiguousarray(array[place : place + 1, :count]) for array in arrays])
+        if outputs.ndim == 3:
+            assert not outputs[place, count:].any()
+            np.testing.assert_allclose(outputs[place, :count], alone[0], atol=1e-4)
+        else:
+            np.testing.assert_allclose(outputs[place], alone[0], atol=1e-4)
