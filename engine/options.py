@@ -32,7 +32,9 @@ OPTIONS = (
     Option("ENGINE_PACKED_CACHE_MB", "an integer", "size of packed weights on disk at most (default 4096)"),
     Option("ENGINE_KERNEL", "a family's name", "use this family of product kernels wherever it fits"),
     Option("ENGINE_CHECK", "0 or 1", "verify the graph after every family of passes"),
-    Option("ENGINE_PIN", "core, numa, none, 1 or 0", "where worker threads may run (default core, which is 1)"),
+    Option(
+        "ENGINE_PIN", "core, numa, none, 1 or 0", "where worker threads may run (default core, which is 1)"
+    ),
     Option("NM_BIND_THREADS_TO_CORES", "0 or 1", "the predecessor's name for ENGINE_PIN=core"),
     Option("NM_BIND_THREADS_TO_SOCKETS", "0 or 1", "the predecessor's name for ENGINE_PIN=numa"),
     Option("ENGINE_HYPER_THREADS", "0 or 1", "take every hardware thread for a core (default 0)"),

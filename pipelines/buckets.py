@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import OptionError
+from engine import Engine, OptionError
 from pipelines.engines import EngineArguments, EngineLike, make_engine
 from pipelines.lengths import Lengths
 
@@ -64,3 +64,9 @@ def _compile_for(engine: EngineLike, length: int) -> None:
     """One run ahead of the first request, so that it finds its length compiled."""
     row = np.ones((engine.batch_size or 1, length), dtype=np.int64)
     engine.run([row.copy() for _ in engine.input_names])
+
+
+def skips_padding(engine: EngineLike) -> bool:
+    """Whether positions that the mask leaves out cost nothing: our engine, where the model allows it."""
+    compiled = engine.compiled if isinstance(engine, Engine) else None
+    return compiled is not None and compiled.plan.ragged is not None

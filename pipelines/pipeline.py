@@ -30,7 +30,11 @@ Array = NDArray[Any]
 AnyPipeline = TypeVar("AnyPipeline", bound="Pipeline")
 
 # Arguments that live in this process and have no place in a config.
-_NOT_DATA = ("executor", "benchmark", "context")
+_NOT_DATA = ("executor", "benchmark", "context", "logger")
+_NO_LOGGER = (
+    "logger= is not taken: a pipeline writes no log of requests. Read the times of its calls from "
+    "pipeline.timer_manager (benchmark=True keeps every call's), and log answers where they are received."
+)
 
 
 class Pipeline(ABC):
@@ -71,6 +75,7 @@ class Pipeline(ABC):
         executor: Executor | int | None = None,
         alias: str | None = None,
         benchmark: bool = False,
+        logger: object | None = None,
         **unknown: object,
     ) -> None:
         """Find the model's files and compile the model.
@@ -83,10 +88,13 @@ class Pipeline(ABC):
         executor      runs the batches of one call side by side; a number stands for that many threads
         alias         the instance's own name, for logs
         benchmark     keep every call's timer instead of the last one's
+        logger        nothing but None: what the predecessor's loggers recorded is in `timer_manager`
 
         Raises TypeError for an unknown keyword, OptionError for a value out of range, ModelNotFoundError
         without a model, and what the engine raises while it compiles.
         """
+        if logger is not None:
+            raise OptionError(_NO_LOGGER)
         if unknown:
             raise TypeError(self._unexpected(next(iter(unknown))))
         self.model_path_orig = None if model_path is None else os.fspath(model_path)

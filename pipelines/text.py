@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import ModelError, OptionError
-from pipelines.buckets import engine_of_lengths
+from pipelines.buckets import engine_of_lengths, skips_padding
 from pipelines.deployment import read_json
 from pipelines.engines import EngineArguments, EngineLike, make_engine
 from pipelines.lengths import Lengths
@@ -48,7 +48,7 @@ class TextPipeline(Pipeline):
 
         sequence_length     tokens per row, special ones included. A list makes buckets: each request takes the
                             smallest that holds its longest text, and all share one set of weights. None: rows
-                            are as long as their text, and nothing is padded. `input_shapes` overrules a number
+                            are as long as their text; padding is not computed. `input_shapes` overrules a number
         config              instead of the folder's config.json: another file or folder, a dictionary, or a
                             configuration object of transformers
         tokenizer           instead of the folder's: another folder, or a tokenizer of transformers
@@ -118,12 +118,18 @@ class TextPipeline(Pipeline):
         return self.encoder
 
     def run_batches(self, arrays: list[Array]) -> list[Array]:
-        """With rows of any length, one batch per length: padding is cut off before, and put back as zeros."""
-        if self.buckets or not arrays or not len(arrays[0]):
-            return super().run_batches(arrays)
+        """With rows of any length, one batch per length; outputs at padding are zeros.
+
+        An engine that does not compute padding gets rows of few lengths, so that few plans serve all texts; another
+        one gets them without padding.
+        """
         rows = dict(zip(self.engine.input_names, arrays, strict=True))
         mask = rows.get("attention_mask")
-        if mask is None or mask.all():
+        if self.buckets or mask is None or not len(mask):
+            return super().run_batches(arrays)
+        if skips_padding(self.engine) and (np.diff(mask, axis=1) <= 0).all() and mask[:, 0].all():
+            return self._run_rounded(arrays, mask)
+        if mask.all():
             return super().run_batches(arrays)
         counts = mask.sum(axis=1)
         outputs: list[Array] = []
@@ -136,6 +142,24 @@ class TextPipeline(Pipeline):
             outputs = outputs or [self._empty(output, mask.shape) for output in part]
             for whole, output in zip(outputs, part, strict=True):
                 whole[np.ix_(chosen, kept) if output.ndim == self.token_axes else chosen] = output
+        return outputs
+
+    def _run_rounded(self, arrays: list[Array], mask: Array) -> list[Array]:
+        """One batch per rounded length; the mask's ones come first in every row."""
+        width = mask.shape[1]
+        lengths = np.array([self.lengths.rounded(int(count)) for count in mask.sum(axis=1)])
+        outputs: list[Array] = []
+        for length in np.unique(lengths):
+            chosen, kept = np.flatnonzero(lengths == length), min(int(length), width)
+            # What stands at padding is never read: zeros are ids like any other.
+            beyond = ((0, 0), (0, int(length) - kept))
+            part = super().run_batches([np.pad(array[chosen, :kept], beyond) for array in arrays])
+            outputs = outputs or [self._empty(output, mask.shape) for output in part]
+            for whole, output in zip(outputs, part, strict=True):
+                if output.ndim == self.token_axes:
+                    whole[chosen, :kept] = output[:, :kept]
+                else:
+                    whole[chosen] = output
         return outputs
 
     def _empty(self, output: Array, rows: tuple[int, ...]) -> Array:

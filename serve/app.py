@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, redirect, request, send_from_directory, url_for
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from werkzeug.wrappers import Response as BaseResponse
 
 from serve.answers import RequestError, install, invalid_body, json_response
 from serve.config import ServerConfig
 from serve.endpoints import Endpoint
+from serve.images import carried
 from serve.openapi import describe
 from serve.service import NotReadyError, Service
 
@@ -112,11 +113,14 @@ def _infer_view(service: Service, endpoint: Endpoint) -> Callable[[], Response]:
         except ValidationError as error:
             raise invalid_body(error) from error
         try:
-            answer: Any = pipeline(asked)
+            answer: Any = pipeline(carried(asked, service.config.image_folder))
         except ValidationError:
             raise
         except ValueError as error:
             raise RequestError(400, "bad_request", str(error)) from error
+        if not isinstance(answer, BaseModel):
+            # A custom task without a schema of its own gives what its function gives.
+            answer = pipeline.output_schema.model_validate(answer)
         # pydantic writes arrays of numbers without spaces, and NaN and infinities as null: strict JSON.
         return Response(answer.model_dump_json(), mimetype="application/json")
 

@@ -80,6 +80,7 @@ class ServerConfig(BaseModel):
     num_workers: int | None = Field(default=None, ge=1, description="Streams of endpoints that name none.")
     threads: int = Field(default=16, ge=1, description="Requests that are read and answered at once.")
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="Longest body that is read.")
+    image_folder: Path | None = Field(default=None, description="Folder whose images requests may name.")
 
     @model_validator(mode="after")
     def _distinct(self) -> ServerConfig:

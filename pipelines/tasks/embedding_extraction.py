@@ -13,7 +13,7 @@ from engine import OptionError
 from pipelines.deployment import read_json
 from pipelines.names import did_you_mean
 from pipelines.pooling import POOLING, normalised
-from pipelines.registry import Task
+from pipelines.registry import Task, find_task
 from pipelines.text import TextPipeline
 
 Array = NDArray[Any]
@@ -59,6 +59,8 @@ class EmbeddingExtractionPipeline(TextPipeline):
         normalize: bool | None = None,
         extraction_strategy: str | None = None,
         return_numpy: bool = False,
+        base_task: str | None = None,
+        emb_extraction_layer: int | str | None = None,
         **arguments: Any,
     ) -> None:
         """Create the pipeline; the other arguments are those of `TextPipeline`.
@@ -69,9 +71,12 @@ class EmbeddingExtractionPipeline(TextPipeline):
         normalize             to length 1; None: whether modules.json beside the model has such a step
         extraction_strategy   another word for pooling
         return_numpy          arrays instead of lists
+        base_task             a text task or None: the inputs are texts all the same
+        emb_extraction_layer  None, or -1 for the last layer: the model's own outputs are taken
 
-        Raises OptionError for an unknown pooling.
+        Raises OptionError for an unknown pooling, a base task of images, and another layer.
         """
+        _check_whole_model(base_task, emb_extraction_layer)
         super().__init__(model_path, **arguments)
         folder = self.deployment.folder
         asked = pooling or extraction_strategy or _pooling_of(read_json(folder / "1_Pooling" / "config.json"))
@@ -139,6 +144,22 @@ class EmbeddingExtractionPipeline(TextPipeline):
         if not options.get("convert_to_numpy", True):
             return vectors[0].tolist() if single else vectors.tolist()
         return vectors[0] if single else vectors
+
+
+def _check_whole_model(base_task: str | None, layer: int | str | None) -> None:
+    """The two arguments of the predecessor that chose a model's inputs and an output inside of it."""
+    if base_task is not None and not issubclass(find_task(base_task).pipeline, TextPipeline):
+        message = (
+            f'base_task="{base_task}" is no task of texts. For vectors of images, take the task "custom" with the '
+            "model cut at the layer of choice (onnx.utils.extract_model)."
+        )
+        raise OptionError(message)
+    if layer is not None and layer != -1:
+        message = (
+            f"emb_extraction_layer={layer!r}: the model is run as it is. Cut the file at that layer with "
+            "onnx.utils.extract_model(model, cut, inputs, [tensor]) and give the cut file; leave the argument out."
+        )
+        raise OptionError(message)
 
 
 def _pooling_of(config: dict[str, Any]) -> str:

@@ -117,7 +117,7 @@ def test_embeddings_of_a_real_model_are_means_over_its_tokens(monkeypatch: pytes
     folder = FOLDER.with_name("ner-minilm-l6-int8")
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     for length in (128, [32, 128], None):
-        embed = Pipeline.create("embedding-extraction", folder, sequence_length=length, batch_size=None)
+        embed: Any = Pipeline.create("embedding-extraction", folder, sequence_length=length, batch_size=None)
         found: Any = embed(texts)
         for text, vector in zip(texts, found.embeddings, strict=True):
             rows = embed.encoder.encode([text])

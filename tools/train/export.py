@@ -35,16 +35,25 @@ def export(model: nn.Module, path: Path, outputs: tuple[str, ...], *, per_token:
     onnx.checker.check_model(str(path))
 
 
-def quantise(source: Path, path: Path, batches: list[tuple[Int64, Int64, Int64]]) -> None:
+def quantise(
+    source: Path,
+    path: Path,
+    batches: list[tuple[Int64, Int64, Int64]],
+    ranges: str = "Percentile",
+    whole: tuple[str, ...] = (),
+) -> None:
     """Static QDQ of all products, and the word and position tables as bytes.
 
     batches   rows of one length to calibrate on, each int64 ids, mask and types
+    ranges    how activations are bounded: Percentile, or MinMax for all that occurs
+    whole     products with one of these in their names stay f32
 
-    Activations are u8 in the 0.01 and 99.99 percentiles' range, weights s8 symmetric per output channel, so
+    Activations are u8, percentiles are 0.01 and 99.99; weights are s8 symmetric per output channel, so
     that zeros stay zeros. Gather picks s8 rows of the tables, one DequantizeLinear follows.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    nodes = onnx.load(str(source)).graph.node
     quantize_static(
         str(source),
         str(path),
@@ -54,7 +63,8 @@ def quantise(source: Path, path: Path, batches: list[tuple[Int64, Int64, Int64]]
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=["MatMul", "Gemm"],
-        calibrate_method=CalibrationMethod.Percentile,
+        nodes_to_exclude=[node.name for node in nodes if any(part in node.name for part in whole)],
+        calibrate_method=CalibrationMethod[ranges],
         extra_options={"WeightSymmetric": True, "ActivationSymmetric": False, "CalibPercentile": 99.99},
     )
     model = onnx.load(str(path))

@@ -19,7 +19,10 @@ Loss = Callable[[TextModel, Int64], Tensor]
 
 @dataclass(frozen=True)
 class Stage:
-    """One run over the training rows. With `sparsity`, the share of zeros grows over the first 55 % of it."""
+    """One run over the training rows. With `sparsity`, the share of zeros grows over the first 55 % of it.
+
+    `stop` ends it after so many steps of its schedule, as a run that was broken off.
+    """
 
     name: str
     epochs: float
@@ -27,6 +30,7 @@ class Stage:
     size: int = 32
     sparsity: float = 0.0
     seed: int = 0
+    stop: int | None = None
 
 
 def run_stage(
@@ -42,7 +46,7 @@ def run_stage(
         optimiser.load_state_dict(state["optimiser"])
     masks: list[Tensor] = []
     begin, start, total = int(state.get("step", 0)), time.monotonic(), 0.0
-    for step in range(begin, len(plan)):
+    for step in range(begin, len(plan) if stage.stop is None else min(stage.stop, len(plan))):
         gate.turn()
         for group in optimiser.param_groups:
             group["lr"] = stage.rate * _share_of_rate(step, len(plan))

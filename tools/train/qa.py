@@ -32,6 +32,7 @@ from vocabulary import CLS, SEP, Int64, pad, trim_vocabulary
 
 LAYERS, WIDTH, STRIDE, LONGEST_QUESTION, LONGEST_ANSWER, BEST = 6, 256, 96, 48, 30, 20
 HELD_OUT = ("qa-heldout-wiki", "qa-heldout-xquad")
+WHOLE = tuple(f"layers.{layer}/outer" for layer in range(LAYERS - 1))
 Pair = tuple[int, int]
 
 
@@ -162,6 +163,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--share", type=float, default=0.34, help="of the passages that are not Wikipedia's")
     parser.add_argument("--sparsity", type=float, default=0.0)
+    parser.add_argument("--stop", type=int, help="break off after so many steps, and export what there is")
+    parser.add_argument("--rows", type=int, help="questions of each held-out file at most; all without it")
     args: argparse.Namespace = parser.parse_args()
     gate = Slices(args.lock)
     training = read_questions(args.data / "qa-train.jsonl.gz", args.share)
@@ -174,18 +177,19 @@ def main() -> None:
     lengths = [len(row.ids) for row in rows]
     report(f"{len(training)} questions, {len(rows)} windows, {sum(lengths)} pieces, vocabulary {len(kept)}")
     model = start_from(args.base, kept, TextModel(len(kept), LAYERS, 2, per_token=True))
-    stage = Stage("spans", epochs=args.epochs, rate=1.5e-4, size=24, sparsity=args.sparsity)
+    stage = Stage("spans", epochs=args.epochs, rate=1.5e-4, size=24, sparsity=args.sparsity, stop=args.stop)
     run_stage(stage, model, lengths, lambda m, t: loss_of(rows, m, t), args.work, gate)
     gate.turn()
     export(Spans(model), args.work / "model-f32.onnx", ("start_logits", "end_logits"), per_token=True)
     # Percentiles need batches of one shape, and keep all of their activations.
     calibration = [row for row in rows if len(row.ids) == 160][:48]
     parts = [inputs(calibration[i : i + 8]) for i in range(0, len(calibration) // 8 * 8, 8)]
-    quantise(args.work / "model-f32.onnx", args.work / "model.onnx", parts)
+    # The second products of feed-forward parts lose most in eight bits; all but one fit into the package.
+    quantise(args.work / "model-f32.onnx", args.work / "model.onnx", parts, "MinMax", WHOLE)
     results: dict[str, object] = {"zeros": round(share_of_zeros(args.work / "model.onnx"), 4)}
     for name in ("model-f32", "model"):
         for part in HELD_OUT:
-            questions = read_questions(args.data / f"{part}.jsonl.gz")
+            questions = read_questions(args.data / f"{part}.jsonl.gz")[: args.rows]
             results[f"{name} {part}"] = evaluate(args.work / f"{name}.onnx", tokenizer, questions, gate)
             report(f"{name} {part} {results[f'{name} {part}']}")
     gate.drop()

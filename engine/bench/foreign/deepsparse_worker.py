@@ -34,7 +34,7 @@ def _with_shapes(job: dict[str, Any], folder: str) -> str:
 
 
 def _turn(run: Callable[[], object], seconds: float) -> list[tuple[float, float]]:
-    spans = []
+    spans: list[tuple[float, float]] = []
     until = time.perf_counter() + seconds
     while not spans or spans[-1][1] < until:
         start = time.perf_counter()

@@ -71,7 +71,7 @@ def _key_parts(a: Any, first: int, count: int, head: int, parts: int) -> None:
 
 
 @inner
-def _finish_scores(  # noqa: PLR0913 - where the sums lie, and what they are short of
+def _finish_scores(
     a: Any, outer: int, head: int, scores: int, keys: int, key_parts: int, query_sum: Any
 ) -> Any:
     """Raw sums to whole numbers around the zero points, scaled and masked; returns the greatest of each query."""

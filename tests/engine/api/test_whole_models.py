@@ -57,7 +57,7 @@ def check_plan(engine: Engine) -> None:
 @pytest.mark.parametrize("model", FLOAT_FORMS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_float_forms_equal_onnxruntime(model: str, shape: tuple[int, int]) -> None:
-    engine = Engine(model, batch_size=shape[0], input_shapes=[list(shape)])
+    engine = Engine(model, batch_size=shape[0], input_shapes=[list(shape)], skip_padding=False)
     check_plan(engine)
     inputs = inputs_of(engine, shape[0])
     for mine, theirs in zip(engine.run(inputs), reference(model, engine, inputs), strict=True):
@@ -68,7 +68,7 @@ def test_float_forms_equal_onnxruntime(model: str, shape: tuple[int, int]) -> No
 @pytest.mark.parametrize("shape", SHAPES)
 def test_integer_forms_follow_onnxruntime(model: str, shape: tuple[int, int]) -> None:
     """Sums are exact; a rounding falls the other way only where an f32 value is a last bit off."""
-    engine = Engine(model, batch_size=shape[0], input_shapes=[list(shape)])
+    engine = Engine(model, batch_size=shape[0], input_shapes=[list(shape)], skip_padding=False)
     check_plan(engine)
     inputs = inputs_of(engine, shape[0])
     for mine, theirs in zip(engine.run(inputs), reference(model, engine, inputs), strict=True):

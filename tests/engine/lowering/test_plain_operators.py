@@ -97,7 +97,7 @@ def test_gathers(kind: Any, dtype: Any, axis: int) -> None:
 def test_an_index_out_of_range_is_an_error(op: str, bad: int) -> None:
     x, array = fed("x", floats(3, 4))
     ids, places = fed("ids", np.full((1, 1), bad, np.int64))
-    attrs = {"batch_dims": 0} if op == "GatherND" else {"axis": 0}
+    attrs: dict[str, Any] = {"batch_dims": 0} if op == "GatherND" else {"axis": 0}
     _, plan = compiled([node(op, x, ids, **attrs)[0]], [x, ids])
     with pytest.raises(InputError):
         run_plan(plan, team_of(2), [array, places])

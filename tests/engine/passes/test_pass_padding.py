@@ -16,7 +16,7 @@ F32 = np.dtype(np.float32)
 
 
 def _number(value: float) -> Value:
-    return constant(np.float32(value))
+    return constant(np.asarray(value, np.float32))
 
 
 def _wide(mask: Value, dtype: Any = np.float32) -> Value:
@@ -29,7 +29,7 @@ def _scaled(low: float) -> Callable[[Value], Value]:
 
 
 def _chosen(mask: Value) -> Value:
-    return node("Where", _wide(mask, np.bool_), _number(0), _number(np.finfo(np.float32).min))[0]
+    return node("Where", _wide(mask, np.bool_), _number(0), _number(float(np.finfo(np.float32).min)))[0]
 
 
 def _inverted(mask: Value) -> Value:
@@ -47,7 +47,7 @@ def _of_queries(mask: Value) -> Value:
 
 def _attention(mask: Value | None) -> Value:
     q, k, v = (graph_input(name, F32, (B, T, K)) for name in "qkv")
-    attrs = {
+    attrs: dict[str, Any] = {
         "heads": 2,
         "multiplier": 1.0,
         "probability": None,

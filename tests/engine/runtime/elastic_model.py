@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from engine.runtime.policy import NodeLoad, choose_node, next_in_line
 
 # Milliseconds of a request on a quarter of a 16-core node, and how often it comes: a small model, a batch of it, a
-# large model. Proportions as measured on two cores: sentiment 1x128, BERT-base 1x128, BERT-base 1x384.
+# large model. Assumed proportions, near those of sentiment 1x128, BERT-base 1x128, BERT-base 1x384.
 SERVICES = ((1.4, 0.70), (10.0, 0.25), (32.0, 0.05))
 
 
