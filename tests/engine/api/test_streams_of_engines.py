@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +241,9 @@ def test_a_forked_child_uses_the_engine_even_if_its_stream_was_taken(path: str, 
 
 
 BUSY = """
-import sys, threading
+import signal, sys, threading
+# Whoever starts the tests in the background leaves SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {here!r})
 from engine import Engine
 engine = Engine({path!r}, 2, num_streams=2, scheduler={scheduler!r})
@@ -255,11 +259,17 @@ for _ in range(200):
 """
 
 
-def _process(path: str, scheduler: str, end: str) -> subprocess.Popen[str]:
+@contextmanager
+def _process(path: str, scheduler: str, end: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the test, whatever it does."""
     code = BUSY.format(here=str(HERE), path=path, scheduler=scheduler, end=end)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("scheduler", ["single_stream", "multi_stream"])
