@@ -180,12 +180,14 @@ def _seen(memory: _Memory) -> Any:
     return seen
 
 
-def _ragged(program: Program, memory: _Memory, table: Array, records: list[Array]) -> Ragged | None:
+def _ragged(
+    program: Program, memory: _Memory, table: Array, counters: Array, records: list[Array]
+) -> Ragged | None:
     lanes = token_lanes(program)
     if lanes is None:
         return None
     mask = next(memory.view(tensor) for name, tensor in program.inputs if name == program.padding)
-    return ragged(program, table, records, lanes, mask)
+    return ragged(program, table, counters, records, lanes, mask)
 
 
 def build(program: Program, members: int) -> Plan:
@@ -198,7 +200,7 @@ def build(program: Program, members: int) -> Plan:
     fault = memory.view(Tensor(np.dtype(np.int64), (1,), program.fault))
     seen = _seen(memory)
     return Plan(
-        ragged=_ragged(program, memory, table, records),
+        ragged=_ragged(program, memory, table, counters, records),
         inputs=tuple((name, memory.view(tensor)) for name, tensor in program.inputs),
         outputs=tuple((name, seen(tensor)) for name, tensor in program.outputs),
         stages=stages,

@@ -29,7 +29,7 @@ from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Span, S
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Take:
-    """A step that takes lanes by number: its table, and the row-major position of each entry."""
+    """A step that takes lanes by number: this plan's own table, and the row-major position of each entry."""
 
     table: Array
     regular: Array
@@ -41,6 +41,7 @@ class Ragged:
     """The places to write to when the lanes of a plan are arranged for a request.
 
     mask       the input that tells tokens from padding, where a request leaves it
+    counters   of the table's steps: no claim may be open while `tiles` changes
     lanes      of the tokens, when nothing is left out
     map        int64, a position for each lane;  groups: int64 [vectors][2], first lane and number of keys
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
@@ -51,6 +52,7 @@ class Ragged:
     """
 
     mask: Array
+    counters: Array
     lanes: Lanes
     map: Array
     groups: Array
@@ -103,7 +105,9 @@ def _is_lane_by_lane(program: Program, lanes: Lanes) -> bool:
     return results <= ends
 
 
-def ragged(program: Program, table: Array, records: Sequence[Array], lanes: Lanes, mask: Array) -> Ragged:
+def ragged(
+    program: Program, table: Array, counters: Array, records: Sequence[Array], lanes: Lanes, mask: Array
+) -> Ragged:
     """The places of a built plan.
 
     mask      the array of the input `padding`
@@ -126,6 +130,7 @@ def ragged(program: Program, table: Array, records: Sequence[Array], lanes: Lane
     written = {id(b) for (step, _), span in zip(steps, spans, strict=True) if span for b in step.writes}
     return Ragged(
         mask,
+        counters,
         lanes,
         np.zeros(lanes.vectors * 16, np.int64),
         np.zeros((lanes.vectors, 2), np.int64),
@@ -137,7 +142,7 @@ def ragged(program: Program, table: Array, records: Sequence[Array], lanes: Lane
         tuple(int(record["panel_block"][0]) for record in products),
         tuple(of(EMBEDDING) + of(MOVEMENT)),
         tuple(of(ATTENTION)),
-        tuple(_take(step, lanes) for step, _ in steps if _takes_tokens(step, written)),
+        tuple(_take(step, record, lanes) for step, record in steps if _takes_tokens(step, written)),
         frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
         np.ones(1, np.bool_),
     )
@@ -151,11 +156,13 @@ def _takes_tokens(step: Step, written: set[int]) -> bool:
     return step.args.dtype == TAKE and any(id(buffer) in written for buffer in step.reads)
 
 
-def _take(step: Step, lanes: Lanes) -> Take:
+def _take(step: Step, record: Array, lanes: Lanes) -> Take:
+    """The step's table, copied: what belongs to the program is shared by the plans of all streams."""
     place = step.args.fields["map"]
     if not isinstance(place, Location) or not isinstance(place.place, Fixed):
         message = "a step that takes lanes has no table of its own"
         raise TypeError(message)
-    table = place.place.array
-    regular = table.copy()
+    regular = place.place.array
+    table = regular.copy()
+    record["map"] = table.ctypes.data
     return Take(table, regular, regular // lanes.pitch * lanes.inner + regular % lanes.pitch)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.jit import compiled
 from engine.kernels.cost import even_block
 from engine.kernels.layout import VECTOR_LANES
+from engine.machine.atomics import store_word
 from engine.plan.ragged import Ragged
 from engine.plan.steps import Array
+from engine.plan.table import CLAIMS, MOST_PARTS, ROW
 
 
 def arrange(plan: Ragged, parts: int) -> Array | None:
@@ -27,7 +30,7 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     positions = np.flatnonzero(kept)
     vectors = _lay_out(plan, kept, positions)
     panels = -(-vectors * VECTOR_LANES // plan.lanes.width)
-    plan.tiles[:] = plan.per_vector * vectors + plan.per_panel * panels + plan.fixed
+    _set_tiles(plan, vectors, panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = panels, even_block(panels, parts, block)
     if plan.regular[0]:
@@ -73,13 +76,32 @@ def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:
 def _regular(plan: Ragged) -> None:
     if plan.regular[0]:
         return
-    plan.tiles[:] = plan.per_vector * plan.lanes.vectors + plan.per_panel * plan.lanes.panels + plan.fixed
+    _set_tiles(plan, plan.lanes.vectors, plan.lanes.panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = plan.lanes.panels, block
     for take in plan.takes:
         take.table[:] = take.regular
     _point(plan, 0, 0)
     plan.regular[0] = True
+
+
+@compiled("i64", "i64")
+def _close(counters: int, steps: int) -> int:
+    """Let nobody take a tile of the last request any more."""
+    for step in range(steps):
+        for part in range(MOST_PARTS):
+            store_word(0, counters + step * ROW + CLAIMS + 8 * part)
+    return 0
+
+
+def _set_tiles(plan: Ragged, vectors: int, panels: int) -> None:
+    """How many tiles each step has.
+
+    A member that overslept the end of the last request may still look for tiles of it: with more of them than before
+    it would find some. So claims are closed first; the next request opens them as its own.
+    """
+    _close(plan.counters.ctypes.data, plan.tiles.size)
+    plan.tiles[:] = plan.per_vector * vectors + plan.per_panel * panels + plan.fixed
 
 
 def _point(plan: Ragged, lane_map: int, groups: int) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine import Engine
+from engine.jit import compiled
+from engine.kernels.row import aligned
+from engine.runtime.ragged import arrange
+from engine.runtime.walk import STALE, take_tiles
+
+pytestmark = pytest.mark.xdist_group("cores")
 
 EXPORTED = Path(__file__).parents[2] / "data" / "exported"
 BATCH, LENGTH = 3, 24
@@ -131,3 +138,49 @@ def test_fewer_tokens_take_fewer_tiles() -> None:
     assert int(plan.table["tiles"].sum()) < 0.7 * whole
     skips.run(_inputs(skips, MASKS["no padding"]))
     assert int(plan.table["tiles"].sum()) == whole
+
+
+@compiled("i64", "i64", "i64", "i64", "i64")
+def _late_member(row: int, counter: int, generation: int, scratch: int, mailbox: int) -> int:
+    return take_tiles(row, counter, generation, scratch, 0, 1, mailbox)
+
+
+def test_a_late_member_finds_no_tile_when_the_next_request_has_more() -> None:
+    skips, _ = _engines("bert_eager_ts17")
+    assert skips.compiled is not None
+    plan = skips.compiled.plan
+    assert plan.ragged is not None
+    skips.run(_inputs(skips, MASKS["short"]))
+    generation = int(plan.counters["claims"][0, 0]) >> 32
+    few = plan.table["tiles"].copy()
+    plan.ragged.mask[...] = 1
+    assert arrange(plan.ragged, 1) is None
+    grown = np.flatnonzero(plan.table["tiles"] > few)
+    assert grown.size > 0
+    scratch, mailbox = aligned(1 << 16, np.uint8), aligned(64, np.int64)
+    for step in grown:
+        row, counter = plan.table[step : step + 1].ctypes.data, plan.counters[step : step + 1].ctypes.data
+        assert _late_member(row, counter, generation, scratch.ctypes.data, mailbox.ctypes.data) == STALE
+
+
+def test_plans_of_two_streams_have_tables_of_their_own() -> None:
+    file = str(EXPORTED / "bert_eager_ts17.onnx")
+    shapes = [[BATCH, LENGTH]]
+    engine = Engine(file, BATCH, num_streams=2, scheduler="multi_stream", input_shapes=shapes)
+    alone = Engine(file, BATCH, input_shapes=shapes)
+    requests = [_inputs(alone, mask) for mask in MASKS.values()]
+    expected = [alone.run(inputs)[0] for inputs in requests]
+    wrong: list[int] = []
+
+    def call(first: int) -> None:
+        for i in range(first, first + 300):
+            which = i % len(requests)
+            if not np.array_equal(engine.run(requests[which])[0], expected[which]):
+                wrong.append(which)
+
+    threads = [threading.Thread(target=call, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
