@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from engine import passes
-from engine.frontend import Model, bind
+from engine.frontend import Model, bind, let_go
 from engine.graph import Graph, Record
 from engine.lowering import lower
 from engine.lowering.builder import Machine
@@ -47,6 +47,7 @@ def compile_plan(model: Model, shapes: Shapes, machine: Machine, weights: Weight
     if machine.skip_padding:
         program = replace(program, padding=padding_input(graph))
     plan = build(program, machine.members)
+    let_go(model.files)
     return Compiled(plan, graph, record, _supported(graph, plan), program)
 
 

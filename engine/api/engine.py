@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -179,6 +178,8 @@ class Engine:
         self, inp: list[Array], val_inp: bool = True, *, timeout: float | None = None
     ) -> list[Array]:
         """As `run`, from a thread of the event loop's own pool; cancelling the task ends the request between two steps."""
+        import asyncio  # 7 MB that only its users pay
+
         cancelled = threading.Event()
         try:
             return await asyncio.to_thread(self.run, inp, val_inp, timeout=timeout, cancelled=cancelled)

@@ -16,6 +16,7 @@ from engine.frontend.control import take_branch, unroll
 from engine.frontend.foreign import RANDOM, foreign
 from engine.frontend.form import Call, Form, NotStaticError, Values
 from engine.frontend.forms import FORMS
+from engine.frontend.mapped import check_unchanged
 from engine.frontend.model import DAMAGE, Body, Model, ModelInput, Operation, first_line
 from engine.graph import OPS, Graph, Value, graph_input
 
@@ -35,8 +36,10 @@ def bind(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Graph:
     shapes  by input name; inputs whose dimensions the file fixes may be left out
 
     Raises TensorError for an unknown or missing input or a shape that the file rules out, ModelError where
-    the operators do not fit together under these shapes, UnsupportedOpError for an operator nobody can run.
+    the operators do not fit together under these shapes or the file was written to since it was opened,
+    UnsupportedOpError for an operator nobody can run.
     """
+    check_unchanged(model.files)
     unknown = sorted(set(shapes) - set(model.input_names))
     if unknown:
         message = f"{model.name} has no input {unknown[0]!r}; its inputs are {', '.join(model.input_names)}."

@@ -8,14 +8,18 @@ import numpy as np
 from onnx import TensorProto
 
 from engine.errors import ModelError
+from engine.frontend.mapped import WeightFile, read_weights
 from engine.frontend.model import numpy_dtype
 from engine.graph import Array
 
 
-def read_external(tensor: TensorProto, folder: Path | None, model: str) -> Array:
+def read_external(
+    tensor: TensorProto, folder: Path | None, model: str, files: dict[Path, WeightFile]
+) -> Array:
     """The array of a tensor whose bytes are stored outside the model.
 
     folder  the model's folder, or None for a model given as bytes: it has no files beside it
+    files   those read so far; the tensor's is added
 
     Raises ModelError when the place is outside the folder, is missing or too short.
     """
@@ -29,14 +33,16 @@ def read_external(tensor: TensorProto, folder: Path | None, model: str) -> Array
     except ValueError as error:
         message = f"{where} with an offset or length that is no number; export the model again."
         raise ModelError(message) from error
-    available = path.stat().st_size
+    if path not in files:
+        files[path] = read_weights(path)
+    content = files[path].content
+    available = content.size
     if length != count * dtype.itemsize or offset < 0 or offset + length > available:
         message = (
             f"{where}, too short for {length} bytes at {offset} ({available} bytes); copy the file again."
         )
         raise ModelError(message)
-    array: Array = np.fromfile(path, dtype, count, offset=offset)
-    return array.reshape(tuple(tensor.dims))
+    return content[offset : offset + length].view(dtype).reshape(tuple(tensor.dims))
 
 
 def _inside(location: str, folder: Path | None, where: str) -> Path:

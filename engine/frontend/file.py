@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from onnx import TensorProto, ValueInfoProto, helper, inliner, numpy_helper
 from engine.errors import ModelError, ModelNotFoundError, SparselaneError, UnsupportedOpError
 from engine.frontend.external_data import read_external
 from engine.frontend.forms import FORMS
+from engine.frontend.mapped import WeightFile, read_weights
 from engine.frontend.model import (
     CONTRIB,
     DAMAGE,
@@ -27,6 +30,7 @@ from engine.frontend.model import (
     read_body,
     unsupported,
 )
+from engine.frontend.wire import lighten
 from engine.graph import Array
 
 # ONNX Runtime's optimiser writes these into the default domain, whatever opset the file has.
@@ -37,85 +41,122 @@ MAX_FILE_BYTES = 2**31 - 1
 MAX_DIMS = 32
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file as it was parsed.
+
+    name    what messages call it
+    folder  where its external data are; None for a model given as bytes
+    raws    u8, the bytes of large initialisers by name: they are not in `proto`
+    files   the files that hold them
+    """
+
+    proto: onnx.ModelProto
+    name: str
+    folder: Path | None = None
+    raws: Mapping[str, Array] = field(default_factory=dict)
+    files: dict[Path, WeightFile] = field(default_factory=dict)
+
+
 def open_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     """Read and check a model: a path, the bytes of a file, or a parsed model (which is not changed).
+
+    Large weights stay in the file, or in the bytes given, and are read when plans are made.
 
     Raises ModelNotFoundError (no such file), ModelError (not ONNX, truncated, refused by the checker, unsafe
     external data) or UnsupportedOpError (an operator or domain that nobody here knows).
     """
-    proto, name, folder = _parse(source)
+    parsed = _parse(source)
     try:
-        return _decode(proto, name, folder)
+        return _decode(parsed)
     except SparselaneError:
         raise
     except DAMAGE as error:
-        message = f"{name} is damaged: {type(error).__name__}, {first_line(error)}; copy or export it again."
+        message = (
+            f"{parsed.name} is damaged: {type(error).__name__}, {first_line(error)}; copy or export it again."
+        )
         raise ModelError(message) from error
 
 
-def _decode(proto: onnx.ModelProto, name: str, folder: Path | None) -> Model:
+def _decode(source: _Source) -> Model:
+    proto, name = source.proto, source.name
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
     _name_extensions(proto)
-    arrays = _take_initialisers(proto, name, folder)
+    arrays = _take_initialisers(proto, source)
     opsets = _opsets(proto, name)
     # The checker's needs change what the file says of its outputs.
     outputs = tuple(map(_output, proto.graph.output))
     _check(proto, arrays, name)
     inputs = tuple(_input(entry, name) for entry in proto.graph.input if entry.name not in arrays)
     body = read_body(proto.graph, arrays, opsets)
-    return Model(name, inputs, body, opsets, proto.ir_version, outputs, _facts(proto))
+    files = tuple(source.files.values())
+    return Model(name, inputs, body, opsets, proto.ir_version, outputs, _facts(proto), files)
 
 
-def _parse(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
-    proto = onnx.ModelProto()
+def _parse(source: str | Path | bytes | onnx.ModelProto) -> _Source:
     if isinstance(source, onnx.ModelProto):
-        proto.CopyFrom(source)
-        return proto, source.graph.name or "model", None
+        copied = onnx.ModelProto()
+        copied.CopyFrom(source)
+        return _Source(copied, source.graph.name or "model")
     if isinstance(source, bytes):
-        content, name, folder = source, "model bytes", None
-    else:
-        path = Path(source)
-        if not path.is_file():
-            message = f"there is no model file at {path}; check the path."
-            raise ModelNotFoundError(message)
-        if path.stat().st_size > MAX_FILE_BYTES:
-            message = (
-                f"{path} is larger than 2 GiB, which ONNX cannot hold; save its weights as external data."
-            )
-            raise ModelError(message)
-        content, name, folder = path.read_bytes(), str(path), path.parent
+        return _parsed(np.frombuffer(source, np.uint8), "model bytes")
+    path = Path(source)
+    if not path.is_file():
+        message = f"there is no model file at {path}; check the path."
+        raise ModelNotFoundError(message)
+    if path.stat().st_size > MAX_FILE_BYTES:
+        message = f"{path} is larger than 2 GiB, which ONNX cannot hold; save its weights as external data."
+        raise ModelError(message)
+    file = read_weights(path)
+    return _parsed(file.content, str(path), path.parent, file)
+
+
+def _parsed(content: Array, name: str, folder: Path | None = None, file: WeightFile | None = None) -> _Source:
+    proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(content)
-    except (DecodeError, RuntimeError) as error:
+        light, spans = lighten(content.data)
+        proto.ParseFromString(light)
+    except (DecodeError, RuntimeError, ValueError, LookupError) as error:
         message = (
-            f"{name} is not an ONNX model, or is truncated ({len(content)} bytes); copy or export it again."
+            f"{name} is not an ONNX model, or is truncated ({content.size} bytes); copy or export it again."
         )
         raise ModelError(message) from error
     if not proto.ir_version or not proto.HasField("graph"):
         message = f"{name} is not an ONNX model: it holds no graph; copy or export it again."
         raise ModelError(message)
-    return proto, name, folder
+    raws = {
+        proto.graph.initializer[index].name: content[span.begin : span.end] for index, span in spans.items()
+    }
+    files = {} if file is None or not raws else {file.path: file}
+    return _Source(proto, name, folder, raws, files)
 
 
-def _take_initialisers(proto: onnx.ModelProto, name: str, folder: Path | None) -> dict[str, Array]:
+def _take_initialisers(proto: onnx.ModelProto, source: _Source) -> dict[str, Array]:
     """Move the weights out of `proto` into arrays: held once, and the checker has no copy of them to make."""
     if proto.graph.sparse_initializer:
-        message = f"{name} holds sparse initialisers, which are not supported; save the weights dense."
+        message = f"{source.name} holds sparse initialisers, which are not supported; save the weights dense."
         raise ModelError(message)
-    arrays = {tensor.name: _array(tensor, folder, name) for tensor in proto.graph.initializer}
-    _refuse_external_attributes(proto.graph, name)
+    arrays = {tensor.name: _array(tensor, source) for tensor in proto.graph.initializer}
+    _refuse_external_attributes(proto.graph, source.name)
     del proto.graph.initializer[:]
     return arrays
 
 
-def _array(tensor: TensorProto, folder: Path | None, name: str) -> Array:
+def _array(tensor: TensorProto, source: _Source) -> Array:
+    name, raw = source.name, source.raws.get(tensor.name)
     if len(tensor.dims) > MAX_DIMS or any(size < 0 for size in tensor.dims):
         message = f"{name}: tensor {tensor.name!r} has impossible sizes {list(tensor.dims)}; export it again."
         raise ModelError(message)
     if tensor.data_location == TensorProto.EXTERNAL:
-        return read_external(tensor, folder, name)
+        return read_external(tensor, source.folder, name, source.files)
     try:
+        if raw is not None:
+            dtype = numpy_dtype(tensor.data_type)
+            if raw.size == np.prod(tensor.dims, dtype=np.int64) * dtype.itemsize:
+                return raw.view(dtype).reshape(tuple(tensor.dims))
+            # Several elements to a byte, or damaged: onnx knows.
+            tensor.raw_data = raw.tobytes()
         return np.asarray(numpy_helper.to_array(tensor))
     except (TypeError, ValueError, KeyError) as error:
         message = (

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TypeProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from onnx.reference.ops._op_list import load_op
 
 from engine.frontend.form import TABLE_ELEMENTS, Values, fold
 from engine.frontend.model import Model, Operation, numpy_dtype, unsupported_operation
 from engine.graph import Array, Node, TensorType, Value
 
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
+
+# onnx.reference is imported where it is used: 16 MB that few models need.
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
@@ -36,9 +39,12 @@ def foreign(operation: Operation, inputs: tuple[Value | None, ...], model: Model
 def _refuse_unknown(operation: Operation, model: Model) -> None:
     if operation.bodies:
         raise unsupported_operation(operation, model, "its condition or trip count depends on data")
+    from onnx.reference.op_run import RuntimeContextError
+    from onnx.reference.ops._op_list import load_op
+
     try:
         load_op(operation.domain, operation.op, operation.version)
-    except (ImportError, NotImplementedError, onnx.reference.op_run.RuntimeContextError, ValueError) as error:
+    except (ImportError, NotImplementedError, RuntimeContextError, ValueError) as error:
         raise unsupported_operation(operation, model, "there is no reference for it") from error
 
 
@@ -80,6 +86,8 @@ def _runner(operation: Operation, model: Model) -> Callable[[Sequence[Array | No
     made: list[ReferenceEvaluator] = []
 
     def run(arrays: Sequence[Array | None]) -> list[Array]:
+        from onnx.reference import ReferenceEvaluator
+
         if not made:
             made.append(ReferenceEvaluator(_one_node_model(operation, model)))
         feeds = {

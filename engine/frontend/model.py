@@ -12,6 +12,7 @@ import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 
 from engine.errors import UnsupportedOpError
+from engine.frontend.mapped import WeightFile
 from engine.graph import Value, constant
 
 OLDEST_OPSET = 7
@@ -83,7 +84,11 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A parsed and checked model. `memo` holds what binding found to depend on no input shape."""
+    """A parsed and checked model.
+
+    files  where its large weights lie
+    memo   what binding found to depend on no input shape
+    """
 
     name: str
     inputs: tuple[ModelInput, ...]
@@ -92,6 +97,7 @@ class Model:
     ir_version: int
     outputs: tuple[ModelOutput, ...] = ()
     facts: ModelFacts = ModelFacts()
+    files: tuple[WeightFile, ...] = ()
     memo: dict[Operation, tuple[Value, ...]] = field(default_factory=dict)
 
     @property

@@ -120,6 +120,12 @@ class _StampedCache(FunctionCache):  # type: ignore[misc]
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         return (sig, codegen.magic_tuple(), self._kernel_name)
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Numba first makes its context ready to compile: 50 MB and 0.3 s that code from the disk never needs. The
+        # compiler makes it ready itself.
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
     @contextlib.contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:
         # Unpickling foreign or truncated bytes may raise anything at all; the remedy is always to compile.

@@ -59,6 +59,13 @@ class Machine:
     skip_padding: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of a constant matrix, apart from the file they came from."""
+
+    rows: Array
+
+
 @dataclass(slots=True)
 class Builder:
     """Collects steps; asks for forms of values go through it."""
@@ -87,10 +94,12 @@ class Builder:
         return Location(Fixed(self.weights.packed(array, form, copy)))
 
     def table(self, array: Array) -> Location:
-        """A constant that is read row by row: where it lies, if it is in C order, as tables are large."""
-        return Location(
-            Fixed(self.weights.packed(array, "table", lambda a: np.require(a, requirements=["C", "A"])))
-        )
+        """A constant that is read row by row, mapped from the packed weights: a request touches few rows."""
+
+        def copy(source: Array) -> Table:
+            return Table(np.array(source, order="C"))
+
+        return Location(Fixed(self.weights.lasting(array, "table", Table, copy).rows))
 
     def padded(self, array: Array, size: int, dtype: type[np.generic]) -> Location:
         """A vector of constants, padded with zeros to `size`."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 _IS_POSIX = os.name == "posix" and sys.maxsize > 2**32
 _PROT_READ, _MAP_SHARED, _FAILED = 1, 1, 2**64 - 1
+_MADV_DONTNEED = 4
 
 
 def map_file(path: Path) -> NDArray[np.uint8] | None:
@@ -34,11 +35,18 @@ def map_file(path: Path) -> NDArray[np.uint8] | None:
         os.close(descriptor)
 
 
+def forget_pages(content: NDArray[np.uint8]) -> None:
+    """Take a whole mapped file out of this process's memory; its bytes stay readable."""
+    if _IS_POSIX and content.size:
+        _library().madvise(content.ctypes.data, content.size, _MADV_DONTNEED)
+
+
 def _library() -> Any:
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return library
 
 

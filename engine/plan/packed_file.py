@@ -27,7 +27,7 @@ from numpy.lib.format import descr_to_dtype, dtype_to_descr
 
 from engine.kernels.checksum.rows import BLOCK, checksum
 from engine.kernels.row import aligned
-from engine.machine.mapping import map_file
+from engine.machine.mapping import forget_pages, map_file
 from engine.plan.steps import Array
 
 MAGIC = b"SLPACKED"
@@ -88,7 +88,12 @@ def read(path: Path, key: str, kind: type[Packed]) -> Packed | None:
     Raises OSError when there is no such file, or it cannot be mapped.
     """
     content = map_file(path)
-    return None if content is None else decode(content, key, kind)
+    if content is None:
+        return None
+    found = decode(content, key, kind)
+    # The checksum has read every page; requests may need few of them.
+    forget_pages(content)
+    return found
 
 
 def decode(content: Array, key: str, kind: type[Packed]) -> Packed | None:

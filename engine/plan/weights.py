@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import numpy as np
+
 from engine.plan.packed_cache import LEAST_BYTES, PackedCache
 from engine.plan.steps import Array
 
@@ -30,12 +32,7 @@ class WeightStore:
 
     def packed(self, array: Array, form: Hashable, pack: Callable[[Array], Packed]) -> Packed:
         """The packed form of this array; made by `pack` the first time."""
-        key = (id(array), form)
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = (array, pack(array))
-            found: Packed = self._kept[key][1]
-            return found
+        return self._once(array, form, lambda: pack(_aligned(array)))
 
     def lasting(
         self, array: Array, form: Hashable, kind: type[Packed], pack: Callable[[Array], Packed]
@@ -44,21 +41,34 @@ class WeightStore:
 
         form   everything but the array that the result depends on, by value: its printed form names the file
         """
-        return self.packed(array, form, lambda source: self._from_disk(source, form, kind, pack))
+        return self._once(array, form, lambda: self._from_disk(array, form, kind, pack))
+
+    def _once(self, array: Array, form: Hashable, make: Callable[[], Packed]) -> Packed:
+        key = (id(array), form)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = (array, make())
+            found: Packed = self._kept[key][1]
+            return found
 
     def _from_disk(
         self, array: Array, form: Hashable, kind: type[Packed], pack: Callable[[Array], Packed]
     ) -> Packed:
         disk = self._disk
         if disk is None or array.nbytes < LEAST_BYTES:
-            return pack(array)
-        content = self.packed(array, "content", disk.content)
+            return pack(_aligned(array))
+        content = self._once(array, "content", lambda: disk.content(array))
         key = disk.key(content, form)
         found = disk.find(key, kind)
         if found is None:
-            found = pack(array)
+            found = pack(_aligned(array))
             disk.keep(key, found)
         return found
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def _aligned(array: Array) -> Array:
+    """The array; copied if its file has its elements at odd places."""
+    return np.require(array, requirements="A")

@@ -31,7 +31,7 @@ def splat(builder: ir.IRBuilder, scalar: Any, vector: ir.VectorType) -> Any:
 
 def load_vector(builder: ir.IRBuilder, address: Any, vector: ir.VectorType) -> Any:
     """A vector from an address of any alignment."""
-    return builder.load(at(builder, address, vector), align=4)
+    return builder.load(at(builder, address, vector), align=1)
 
 
 def _store_vector(builder: ir.IRBuilder, value: Any, address: Any) -> None:
