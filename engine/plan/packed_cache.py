@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,8 @@ DEFAULT_LIMIT_MB = 4096
 SUFFIX, UNFINISHED = ".weights", ".part"
 # An unfinished file this old was left by a process that died.
 _ABANDONED_S = 3600.0
+# The folder is looked through each time that this part of its limit was written.
+_LOOKS = 32
 
 Packed = TypeVar("Packed")
 
@@ -42,11 +44,13 @@ class PackedCache:
     """A folder of packed weights that never grows beyond `limit` bytes for long.
 
     secret   the folder's key of the content hash
+    recent   sizes of the files written since the folder was last looked through
     """
 
     folder: Path
     limit: int
     secret: bytes
+    recent: list[int] = field(default_factory=list)
 
     def content(self, array: Array) -> bytes:
         """What the array holds, as a hash."""
@@ -72,13 +76,17 @@ class PackedCache:
         return None
 
     def keep(self, key: str, value: Any) -> None:
-        """Write a packed weight, atomically; the oldest make room for it."""
+        """Write a packed weight, atomically; now and then the oldest make room."""
         path = self.folder / (key + SUFFIX)
         with contextlib.suppress(OSError), _unfinished(self.folder) as part:
             with part.open("wb") as file:
                 packed_file.write(file, key, value)
             part.replace(path)
-            self._make_room(path)
+            # Looking through thousands of files takes longer than packing a weight.
+            if not self.recent or sum(self.recent) > self.limit // _LOOKS:
+                self._make_room(path)
+                self.recent.clear()
+            self.recent.append(path.stat().st_size)
 
     def _make_room(self, newest: Path) -> None:
         """Remove the files used longest ago until the folder is within its limit."""
