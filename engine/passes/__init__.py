@@ -44,6 +44,7 @@ PASSES = (
         "what feeds an attention is known now: its mask is recognised by running it",
         find_padding_masks,
     ),
+    _family("tables", "chains between roundings, while the first and the last still stand in the graph"),
     _family("quantize", "what rounds moves into what computes, when it is known who computes"),
     Pass("share again", "fusing leaves equal steps where it replaced readers one by one", share),
 )

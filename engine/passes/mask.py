@@ -4,6 +4,8 @@
 
     =>   attention_mask ── Cast(bool) ── Reshape[b,1,1,s] ── Where(0, low) ── attention
 
+Rounded by parameters of a calibration that saw no padding, a mask may be 0 throughout: such a one is dropped.
+
 Newer exporters write some eighty nodes for it, each version its own. So the part of the graph between the integer
 input and the attention is run on probes: masks of ones, of zeros, with a wholly masked row, with other numbers. It is
 replaced only where every probe gives exactly 0 where the mask is nonzero (or: is one) and `low` elsewhere.
@@ -37,7 +39,7 @@ def find_padding_masks(graph: Graph, record: Record) -> Graph:
         written = None if mask is None else plain[mask]
         if written is not None:
             # The plain mask has another shape, so the reader is exchanged and not the mask.
-            inputs = (*reader.inputs[:MASK], written)
+            inputs = reader.inputs[:MASK] if written.array is not None else (*reader.inputs[:MASK], written)
             replaced[reader[0]] = node(reader.op, *inputs, name=reader.name, **reader.attrs)[0]
             record.append(("find_padding_masks", reader.name))
     return substitute(graph, replaced) if replaced else graph
@@ -64,6 +66,7 @@ def _is_elementwise(entry: Node) -> bool:
 
 
 def _recognised(mask: Value, source: Value) -> Value | None:
+    """The mask written plainly; the constant 0 where it is 0 for every probe."""
     cone = Graph((source,), (mask,), ("mask",))
     probes = _probes(source)
     try:
@@ -71,6 +74,8 @@ def _recognised(mask: Value, source: Value) -> Value | None:
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
         # A mask that is used as an index, say, need not take the probes' numbers.
         return None
+    if not any(y.any() for y in found):
+        return constant(np.zeros((), np.float32))
     if found[0].ndim != RANK or found[0].shape[0] != source.shape[0] or not found[0].flat[:1] < 0:
         return None
     low = np.asarray(found[0].flat[0])

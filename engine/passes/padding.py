@@ -21,6 +21,9 @@ LOW = -1000.0
 def padding_input(graph: Graph) -> str | None:
     """Name of the integer or boolean input [b, t] that masks the keys of every attention; None if there is none."""
     readers = [found for found in graph.nodes() if found.op in ATTENTIONS]
+    if any((found.attrs["scores"] or (None,))[-1] is not None for found in readers):
+        # Rounded behind the mask, a score is never lower than the least of 256 steps.
+        return None
     masks = {found.inputs[MASK] if len(found.inputs) > MASK else None for found in readers}
     inputs = {None if mask is None else _source(mask) for mask in masks}
     source = inputs.pop() if len(inputs) == 1 else None

@@ -3,8 +3,8 @@
     a, b ── QLinearAdd ── y    =>    a ── DequantizeLinear ──┐
                                      b ── DequantizeLinear ── Add ── QuantizeLinear ── y
 
-Its kernels of QLinearAdd and QLinearMul add the zero point before they round, so that ties fall differently where
-it is odd; the form says so.
+Its kernels of QLinearAdd and QLinearMul add the zero point before they round, so where it is odd exact ties fall to
+the other side; here all roundings are QuantizeLinear's.
 """
 
 from __future__ import annotations
@@ -37,24 +37,10 @@ def _rounded(call: Call, y: Value, place: int, dtype: np.dtype) -> Value:
     return call.emit("QuantizeLinear", y, call.input(place), _zero(call, place + 1, dtype), axis=0)
 
 
-def _rounded_with_zero(call: Call, y: Value, place: int, dtype: np.dtype) -> Value | None:
-    """The same with the zero point added before rounding."""
-    scale, zero = call.input(place), _zero(call, place + 1, dtype)
-    if zero.array is None or zero.array.size != 1:
-        return None
-    if int(zero.array.reshape(())) % 2 == 0:
-        return _rounded(call, y, place, dtype)
-    offset = call.constant(zero.array.reshape(()).astype(np.float32))
-    moved = call.emit("Add", call.emit("Div", y, scale), offset)
-    one, none = call.constant(np.ones((), np.float32)), call.constant(np.zeros((), dtype))
-    return call.emit("QuantizeLinear", moved, one, none, axis=0)
-
-
 def _binary(op: str) -> Callable[[Call], Values | None]:
     def translate(call: Call) -> Values | None:
         y = call.emit(op, _real(call, 0), _real(call, 3))
-        result = _rounded_with_zero(call, y, 6, call.input(0).dtype)
-        return None if result is None else (result,)
+        return (_rounded(call, y, 6, call.input(0).dtype),)
 
     return translate
 

@@ -21,8 +21,9 @@ embedding(ids, table[v, k], residual?)
     rows of the table plus residual; the result has the broadcast shape of both, the residual's own.
     attrs: quantisation (a pair for 8-bit tables: (row - zero_point) * scale; None for f32)
 attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
-    c = q.kT by head; if `scores` is a pair: c * score_multiplier rounded, minus zero point; else c
-    p = softmax(c * multiplier + mask) over t; NaN becomes 0 if `zero_masked_rows`
+    c = q.kT by head; p = softmax(c * multiplier + mask) over t; NaN becomes 0 if `zero_masked_rows`
+    `scores` says where the graph rounds on the way, None for nowhere, else three pairs or None:
+    c * score_multiplier rounded, minus zero point; the same times multiplier rounded and dequantised; the sum alike
     if `probability` is a pair: p rounded, minus zero point
     p.v * context_multiplier, heads joined, stored.
     attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
@@ -157,11 +158,16 @@ def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None
     """The meaning of `attention`."""
     queries, keys, values = (_heads(x, attrs["heads"]) for x in (q, k, v))
     scores = np.matmul(queries, keys.swapaxes(-1, -2))
-    if attrs["scores"] is not None:
-        scores = whole_numbers(scores * np.float32(attrs["score_multiplier"]), attrs["scores"])
+    product, scaled, masked = attrs["scores"] or (None, None, None)
+    if product is not None:
+        scores = whole_numbers(scores * np.float32(attrs["score_multiplier"]), product)
     scores = scores * np.float32(attrs["multiplier"])
+    if scaled is not None:
+        scores = rounded(scores, scaled)
     if mask is not None:
         scores = scores + mask
+    if masked is not None:
+        scores = rounded(scores, masked)
     p = softmax(scores, -1)
     if attrs["zero_masked_rows"]:
         p = np.where(np.isnan(p), np.float32(0), p)

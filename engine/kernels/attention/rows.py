@@ -57,6 +57,10 @@ ATTENTION = np.dtype(
         ("score_multiplier", np.float32),  # applied before scores are rounded to 8 bits
         ("score_step", np.float32),  # 0: scores stay as they are
         ("score_zero", np.int64),
+        ("scaled_step", np.float32),  # the same behind the multiplier
+        ("scaled_zero", np.int64),
+        ("masked_step", np.float32),  # and behind the mask
+        ("masked_zero", np.int64),
         ("context_multiplier", np.float32),
         ("probability_step", np.float32),  # 0: probabilities stay as they are
         ("probability_zero", np.int64),
@@ -107,15 +111,26 @@ def key_mask(a: Any, outer: int, head: int) -> Any:
 
 
 @inner
+def rounded(score: Any, step: Any, zero_point: int) -> Any:
+    """Rounded to 8 bits and dequantised; as it is if the step is 0."""
+    if step != np.float32(0):
+        zero = splat_i32(zero_point)
+        score = to_float(quantized(score, splat_f32(step), zero) - zero) * splat_f32(step)
+    return score
+
+
+@inner
 def scaled(a: Any, score: Any, mask: int) -> Any:
-    """A score scaled (and rounded first where the graph says so), its key's mask added."""
+    """A score scaled, its key's mask added, and rounded wherever the graph does so."""
     if a.score_step != np.float32(0):
         zero = splat_i32(a.score_zero)
         whole = quantized(score * splat_f32(a.score_multiplier), splat_f32(a.score_step), zero)
         score = to_float(whole - zero)
-    score = score * splat_f32(a.multiplier)
+    score = rounded(score * splat_f32(a.multiplier), a.scaled_step, a.scaled_zero)
     if mask != 0:
         score = score + splat_f32(read_f32(mask))
+    if a.mask_query == 0:
+        score = rounded(score, a.masked_step, a.masked_zero)
     return score
 
 
@@ -128,9 +143,11 @@ def add_mask_of_queries(a: Any, scores: int, outer: int, head: int, first_query:
         for key in range(a.keys):
             at = scores + key * 64 + lane * 4
             write_f32(read_f32(at) + read_f32(mask + query * a.mask_query + key * a.mask_key), at)
-    greatest = load_f32(scores)
-    for key in range(1, a.keys):
-        greatest = maximum(greatest, load_f32(scores + key * 64))
+    greatest = splat_f32(np.float32(-np.inf))
+    for key in range(a.keys):
+        score = rounded(load_f32(scores + key * 64), a.masked_step, a.masked_zero)
+        store_f32(score, scores + key * 64)
+        greatest = maximum(greatest, score)
     return greatest
 
 

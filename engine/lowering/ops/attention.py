@@ -84,11 +84,10 @@ def _rounding_fields(node: Node) -> dict[str, Field]:
     if attrs["probability"] is not None:
         step, zero = attrs["probability"]
         fields |= {"probability_step": float(step), "probability_zero": int(zero)}
-    if attrs["scores"] is not None:
-        step, zero = attrs["scores"]
-        fields |= {"score_step": float(step), "score_zero": int(zero)}
-        fields["score_multiplier"] = float(attrs["score_multiplier"])
-    return fields
+    for name, pair in zip(("score", "scaled", "masked"), attrs["scores"] or (), strict=False):
+        if pair is not None:
+            fields |= {f"{name}_step": float(pair[0]), f"{name}_zero": int(pair[1])}
+    return {**fields, "score_multiplier": float(attrs["score_multiplier"])}
 
 
 def _epilogue(node: Node, q: Panel, y: Panel) -> Record:

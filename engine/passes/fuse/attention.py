@@ -8,6 +8,7 @@
 
 The products may be quantised (QuantizeLinear and DequantizeLinear around a MatMul, or MatMulInteger with Cast
 and Mul): then q, k and v are centred 8-bit numbers, products are exact, and scales are in the multipliers.
+Scores may be rounded to 8 bits as they come, scaled, and masked: static quantisers do so behind every node.
 The scaling may stand on the scores, on q, on q and k, before or behind the mask. The mask stays as it is.
 """
 
@@ -24,22 +25,30 @@ from engine.passes.quantisation import Quantisation, centre, rounding
 
 # Adding so low a number to a finite score gives the number itself.
 LOWEST = -1e30
-# How many masks and scalings may stand between a product and its softmax; both operands of a sum are tried.
-DEPTH = 6
+# How many masks, scalings and roundings may stand between a product and its softmax; both operands of a sum are tried.
+DEPTH = 8
 
 
 @dataclass(frozen=True)
 class _Scores:
     """product * multiplier + masks, which are computed from leaves.
 
-    `rounded` where the product is rounded to 8 bits before it is scaled.
+    rounded, scaled, masked   where the product, the scaled product and the sum are rounded to 8 bits
     """
 
     product: Product
-    multiplier: float
-    masks: tuple[Value, ...]
-    leaves: tuple[Value, ...]
-    rounded: Quantisation | None
+    multiplier: float = 1.0
+    masks: tuple[Value, ...] = ()
+    leaves: tuple[Value, ...] = ()
+    rounded: Quantisation | None = None
+    scaled: Quantisation | None = None
+    masked: Quantisation | None = None
+
+    def then_rounded(self, parameters: Quantisation) -> _Scores | None:
+        """Rounded once more; None where it was rounded at this place already."""
+        place = "masked" if self.masks else "rounded" if self.multiplier == 1 else "scaled"
+        later = {"rounded": (self.rounded, self.scaled), "scaled": (self.scaled,), "masked": (self.masked,)}
+        return None if any(later[place]) else replace(self, **{place: parameters})
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ def _scores(value: Value, depth: int = DEPTH) -> _Scores | None:
     scaled = scaling(value)
     product = product_of(value)
     if product is not None:
-        return _Scores(product, 1.0, (), (), None)
+        return _Scores(product)
     if depth == 0:
         return None
     if scaled is not None:
@@ -113,17 +122,19 @@ def _scores(value: Value, depth: int = DEPTH) -> _Scores | None:
     if is_op(value, "Add"):
         for scores, mask in either_way(value.node):
             inner = _scores(scores, depth - 1)
-            if inner is not None and scores.type == value.type:
+            if inner is not None and inner.masked is None and scores.type == value.type:
                 return replace(inner, masks=(*inner.masks, mask), leaves=(*inner.leaves, mask))
     if is_op(value, "Where"):
         return _replaced(value, depth - 1)
     found = rounding(value)
-    product = None if found is None else product_of(found[0])
-    return None if found is None or product is None else _Scores(product, 1.0, (), (), found[1])
+    inner = None if found is None else _scores(found[0], depth - 1)
+    return None if found is None or inner is None else inner.then_rounded(found[1])
 
 
-def _times(scores: _Scores, factor: float, value: Value) -> _Scores:
-    """Scores scaled after masks were added: the masks are scaled too."""
+def _times(scores: _Scores, factor: float, value: Value) -> _Scores | None:
+    """Scores scaled after masks were added: the masks are scaled too. None behind a rounding that comes later."""
+    if scores.scaled is not None or scores.masked is not None:
+        return None
     number = constant(np.asarray(factor, np.float32))
     masks = tuple(node("Mul", mask, number, name=value.node.name)[0] for mask in scores.masks)
     return replace(scores, multiplier=scores.multiplier * factor, masks=masks)
@@ -135,6 +146,8 @@ def _replaced(value: Value, depth: int) -> _Scores | None:
     number = scalar(low)
     inner = None if scores is None or number is None or number > LOWEST else _scores(scores, depth)
     if inner is None or condition is None or scores is None or scores.type != value.type:
+        return None
+    if inner.masked is not None:
         return None
     mask = node("Where", condition, low, constant(np.zeros((), np.float32)), name=value.node.name)[0]
     return replace(inner, masks=(*inner.masks, mask), leaves=(*inner.leaves, condition))
@@ -148,6 +161,7 @@ def _attention(
     inputs = [_centred(split, side, join.name) for split, side in zip(splits, sides, strict=True)]
     whole = scores.product.multiplier * q.multiplier * k.multiplier
     rounded, probability = scores.rounded, context[0].left.quantisation
+    places = (scores.rounded, scores.scaled, scores.masked)
     after = scores.multiplier * (1.0 if rounded is None else float(rounded.scale))
     return node(
         "attention",
@@ -155,14 +169,18 @@ def _attention(
         _sum(scores.masks, join.name),
         name=join.name,
         heads=q.heads,
-        scores=None if rounded is None else rounded.pair,
+        scores=tuple(_pair(place) for place in places) if any(places) else None,
         score_multiplier=np.float32(1 if rounded is None else whole),
         multiplier=np.float32(after if rounded is not None else whole * after),
-        probability=None if probability is None else probability.pair,
+        probability=_pair(probability),
         context_multiplier=np.float32(context[0].multiplier * v.multiplier),
         zero_masked_rows=context[1].zero_masked_rows,
         store=None,
     )[0]
+
+
+def _pair(parameters: Quantisation | None) -> tuple[np.float32, int] | None:
+    return None if parameters is None else parameters.pair
 
 
 def _centred(split: Split, operand: Operand, name: str) -> Value:

@@ -115,6 +115,15 @@ def test_embedding(table: Any, ids_shape: tuple[int, ...], leading: tuple[int, .
     check([y], {ids: array, residual: addend} if use is not None else {ids: array})
 
 
+PRODUCT, SCALED, MASKED = (np.float32(0.25), 120), (np.float32(2.0**-5), 130), (np.float32(2.0**-4), 200)
+ROUNDED_SCORES: list[Any] = [
+    None,
+    (PRODUCT, None, None),
+    (None, SCALED, None),
+    (None, None, MASKED),
+    (PRODUCT, SCALED, MASKED),
+]
+
 MASKS: list[Callable[[int, int, int, int], tuple[int, ...]]] = [
     lambda b, h, s, t: (b, 1, 1, t),
     lambda b, h, s, t: (1, 1, s, t),
@@ -178,11 +187,28 @@ def test_attention_of_a_quantised_graph_sums_whole_numbers_exactly() -> None:
     assert np.mean(mine != theirs) < 0.01
 
 
+@pytest.mark.parametrize("mask_shape", [None, *MASKS])
+@pytest.mark.parametrize("scores", ROUNDED_SCORES[1:])
+def test_attention_rounds_scores_where_the_graph_does(scores: Any, mask_shape: Any) -> None:
+    b, s, heads, depth = 2, 21, 2, 8
+    feeds = dict(fed(n, SOURCE.integers(-6, 7, (b, s, heads * depth)).astype(np.float32)) for n in "qkv")
+    inputs: list[Value] = list(feeds)
+    if mask_shape is not None:
+        mask, array = fed("mask", -8 * SOURCE.integers(0, 2, mask_shape(b, heads, s, s)).astype(np.float32))
+        feeds[mask] = array
+        inputs.append(mask)
+    options: dict[str, Any] = {"heads": heads, "probability": None, "store": None, "zero_masked_rows": False}
+    # Whole numbers and powers of two: every score is exact, so that none is rounded another way.
+    factors = {name: np.float32(2.0**-3) for name in ("multiplier", "score_multiplier")}
+    y = node("attention", *inputs, scores=scores, context_multiplier=np.float32(1), **factors, **options)[0]
+    check([y], feeds, atol=3e-5)
+
+
 @pytest.mark.parametrize(
     ("b", "s", "heads", "depth"), [(1, 1, 1, 4), (2, 21, 2, 8), (3, 50, 3, 20), (1, 130, 2, 64)]
 )
 @pytest.mark.parametrize("zeros", [(128, 128, 128), (0, 255, 7), (117, 0, 255)])
-@pytest.mark.parametrize("scores", [None, (np.float32(0.25), 120)])
+@pytest.mark.parametrize("scores", ROUNDED_SCORES)
 def test_attention_of_bytes(
     b: int, s: int, heads: int, depth: int, zeros: tuple[int, ...], scores: Any
 ) -> None:
@@ -199,7 +225,7 @@ def test_attention_of_bytes(
     }
     options |= {"context_multiplier": np.float32(2.0**-7), "probability": (np.float32(1 / 255), 0)}
     options |= dict(zip(("q_zero", "k_zero", "v_zero"), zeros, strict=True))
-    if scores is not None:
+    if scores is not None and scores[0] is not None:
         options["multiplier"] = np.float32(0.5)
     y = node(
         "quantized_attention", *stored, mask, zero_masked_rows=False, scores=scores, store=None, **options
@@ -229,6 +255,14 @@ def test_attention_wholly_masked_rows() -> None:
     zeros = node("attention", q[0], k[0], v[0], mask, zero_masked_rows=True, **options)[0]
     nans = node("attention", q[0], k[0], v[0], mask, zero_masked_rows=False, **options)[0]
     check([zeros, nans], {**dict([q, k, v]), mask: array})
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 21, 7), (1, 70, 64), (4, 1, 130)])
+def test_byte_table(shape: tuple[int, ...]) -> None:
+    x, array = fed("x", floats(*shape))
+    table = SOURCE.permutation(256).astype(np.uint8)
+    stored = node("quantize", x, scale=np.float32(0.01), zero_point=128)[0]
+    check([node("byte_table", stored, table=table)[0]], {x: array})
 
 
 @pytest.mark.parametrize("op", ["quantize", "centre"])

@@ -68,7 +68,8 @@ def write(b: ModelBuilder, form: Attention) -> dict[str, str]:
     if form.scaling == "both":
         queries, keys = (b.op("Mul", x, b.number(root**0.5)) for x in (queries, keys))
     scores = _product(b, queries, keys, form, (0.02, 0.025), (128, 117))
-    masked = _masked(b, _scaled(b, scores, form, root), form)
+    scaled = _rounded(b, _scaled(b, scores, form, root), form, 0.03)
+    masked = scaled if form.mask == "none" else _rounded(b, _masked(b, scaled, form), form, 0.04)
     if form.scaling == "late":
         masked = b.op("Mul", masked, b.number(root))
     p = b.op("Softmax", masked, axis=-1)
@@ -106,6 +107,14 @@ def _keys(b: ModelBuilder, k: str, form: Attention) -> str:
     flat = b.op("Reshape", rows, b.ints(-1, form.length, form.depth))
     swapped = b.op("Transpose", flat, perm=[0, 2, 1])
     return b.op("Reshape", swapped, b.ints(form.batch, form.heads, form.depth, form.length))
+
+
+def _rounded(b: ModelBuilder, x: str, form: Attention, scale: float) -> str:
+    """Rounded behind every node, as static quantisers write it."""
+    if form.quantised != "everywhere":
+        return x
+    pair = (b.number(scale), b.number(160, np.uint8))
+    return b.op("DequantizeLinear", b.op("QuantizeLinear", x, *pair), *pair)
 
 
 def _scaled(b: ModelBuilder, scores: str, form: Attention, root: float) -> str:
@@ -180,7 +189,7 @@ def _product(
     y = b.op(
         "MatMul", *(b.op("DequantizeLinear", x, *pair) for x, pair in zip(sides, parameters, strict=True))
     )
-    if form.quantised != "rounded qdq" or scales[0] == 1 / 255:
+    if form.quantised not in ("rounded qdq", "everywhere") or scales[0] == 1 / 255:
         return y
     pair = (b.number(0.125), b.number(125, np.uint8))
     return b.op("DequantizeLinear", b.op("QuantizeLinear", y, *pair), *pair)

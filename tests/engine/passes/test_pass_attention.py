@@ -132,6 +132,23 @@ def test_padding_mask_means_the_same_for_every_number(mask: str, numbers: list[i
     check(b, {**form.feeds(), "mask": np.array([numbers, numbers[::-1]], np.int64)})
 
 
+def test_mask_that_rounding_makes_zero_is_dropped() -> None:
+    b = ModelBuilder()
+    q, k, v = (b.input(name, np.float32, (2, 5, 12)) for name in "qkv")
+    form = Attention(mask="additive")
+    split = [b.op("Transpose", b.op("Reshape", x, b.ints(2, 5, 3, 4)), perm=[0, 2, 1, 3]) for x in (q, k, v)]
+    kept = b.op("Cast", b.op("Unsqueeze", b.input("mask", np.int64, (2, 5)), b.ints(1, 2)), to=9)
+    pair = (b.number(1.0), b.number(0, np.uint8))
+    low = b.op("Where", kept, b.number(0), b.number(-1e30))
+    low = b.op("DequantizeLinear", b.op("QuantizeLinear", low, *pair), *pair)
+    scores = b.op("MatMul", split[0], b.op("Transpose", split[1], perm=[0, 1, 3, 2]))
+    p = b.op("Softmax", b.op("Add", scores, low), axis=-1)
+    joined = b.op("Transpose", b.op("MatMul", p, split[2]), perm=[0, 2, 1, 3])
+    b.output(b.op("Reshape", joined, b.ints(2, 5, 12)))
+    feeds = {**form.feeds(), "mask": np.array([[1, 1, 0, 0, 1], [0] * 5])}
+    assert graph.census(check(b, feeds)) == {"attention": 1}
+
+
 def test_causal_mask_is_no_padding_mask() -> None:
     after = fused(Attention(mask="causal"))
     node = node_of(after, "attention")
@@ -141,7 +158,7 @@ def test_causal_mask_is_no_padding_mask() -> None:
 
 QUANTISED = [
     Attention(quantised=style, depth=depth, scaling=scaling, mask=mask)
-    for style in ("qdq", "integer", "signed qdq", "rounded qdq")
+    for style in ("qdq", "integer", "signed qdq", "rounded qdq", "everywhere")
     for depth, scaling, mask in ((4, "div", "int"), (5, "mul", "none"))
 ]
 
@@ -152,7 +169,9 @@ def test_quantised_attention_reads_centred_numbers(form: Attention) -> None:
     node = node_of(after, "attention")
     assert graph.census(after)["centre"] == 3
     assert node.attrs["probability"] == (np.float32(1 / 255), 0)
-    assert (node.attrs["scores"] is not None) == (form.quantised == "rounded qdq")
+    places = [place is not None for place in node.attrs["scores"] or (None, None, None)]
+    rounded = {"rounded qdq": [True, False, False], "everywhere": [True, True, form.mask != "none"]}
+    assert places == rounded.get(form.quantised, [False, False, False])
     assert set(graph.census(after)) - {"attention", "centre"} <= MASK_OPS
 
 

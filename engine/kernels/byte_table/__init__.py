@@ -1,0 +1,1 @@
+"""Bytes replaced by way of a table."""

@@ -1,0 +1,1 @@
+"""Chains from 8 bits to 8 bits become tables."""
