@@ -1,8 +1,9 @@
 """Each step of a plan as a request of its own through the team, in the order of the walk.
 
 A step is found with the cache as its neighbours leave it; rounds over all steps take turns with whole requests
-and with register loops, and medians are kept. Nothing is subtracted: a step's time has the price of one request
-in it (microseconds), which a whole request pays once.
+and with register loops. Of the rounds the middle half is kept, by their sums, and averaged: medians of single steps
+would leave out what disturbs one step a round, and not add up. A whole request pays once what each step pays here,
+the price of a request: that of one without steps, timed in the same rounds, is subtracted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from engine.runtime.team import Team
 FIRST, LAST = 4, 5
 # What an embedding reads of its table is as much as it writes.
 _LOOKS_UP = ("embedding",)
+# What the names of all products with constant weights end with.
+_MULTIPLIES = "linear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +90,35 @@ def profile(engine: Engine, inputs: list[Array], rounds: int = 20, warmup: int =
     plan, compiled = found.plans[0], found.compiled[0]
     operands = {step.layer.name: _operand(step.layer) for step in plan.steps}
     loops = {name: timed_peak(peak_of(name), team).run for name in set(operands.values())}
-    samples: list[list[float]] = [[] for _ in plan.steps]
+    walks: list[list[float]] = []
     whole: list[float] = []
     peaks: dict[str, list[float]] = {name: [] for name in loops}
     for turn in range(warmup + rounds):
-        taken = list(_walk(plan, team))
+        price = _price(plan, team)
+        taken = [max(seconds - price, 0.0) for seconds in _walk(plan, team)]
         whole_now = _timed(lambda: run_plan(plan, team, inputs))
         rates = {name: peak_operations(peak_of(name), team) / _timed(run) for name, run in loops.items()}
         if turn < warmup:
             continue
-        for kept, one in zip(samples, taken, strict=True):
-            kept.append(one)
+        walks.append(taken)
         whole.append(whole_now)
         for name, rate in rates.items():
             peaks[name].append(rate)
     needed = _operations(compiled, plan)
     steps = []
-    for step, seconds, operations in zip(plan.steps, samples, needed, strict=True):
+    for step, seconds, operations in zip(plan.steps, typical(walks), needed, strict=True):
         peak = None if operations is None else statistics.median(peaks[_operand(step.layer)])
         read = _bytes_read(step) if isinstance(step, Step) else 0
-        steps.append(StepTime(step.layer, statistics.median(seconds), read, operations, peak))
+        steps.append(StepTime(step.layer, seconds, read, operations, peak))
     batch = inputs[0].shape[0] if inputs and inputs[0].ndim else 1
     return Profile(tuple(steps), tuple(whole), batch, engine.num_cores)
+
+
+def typical(walks: list[list[float]]) -> list[float]:
+    """Mean seconds of each step over the middle half of the walks, ordered by their sums."""
+    edge = (len(walks) - 1) // 4
+    middle = sorted(walks, key=sum)[edge : len(walks) - edge]
+    return [statistics.fmean(step) for step in zip(*middle, strict=True)]
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -132,6 +142,15 @@ def _walk(plan: Plan, team: Team) -> Iterator[float]:
                 yield time.perf_counter() - start
 
 
+def _price(plan: Plan, team: Team, times: int = 15) -> float:
+    """Seconds of a request that has no steps; host calls have their own, much higher one."""
+    request = next((next(_requests(stage)) for stage in plan.stages if isinstance(stage, Segment)), None)
+    if request is None:
+        return 0.0
+    request[LAST] = request[FIRST]
+    return statistics.median(_timed(lambda: team.run(plan, int(request.ctypes.data))) for _ in range(times))
+
+
 def _requests(segment: Segment) -> Iterator[Array]:
     for step in range(segment.first, segment.last):
         request = aligned(REQUEST_WORDS, np.int64)
@@ -148,14 +167,12 @@ def _operations(compiled: Compiled, plan: Plan) -> list[int | None]:
     """Of each step: products of a constant with the lanes of its result; its layout changes have none."""
     known: dict[str, int] = {}
     for node in compiled.graph.nodes():
-        if node.op not in ("linear", "quantized_linear"):
+        if not node.op.endswith(_MULTIPLIES):
             continue
         x, w = (None if value is None else value.type.shape for value in node.inputs[:2])
         if x and w:
             known[node.name] = 2 * int(np.prod(x[:-1])) * int(np.prod(w))
-    return [
-        known.get(layer.name) if layer.op in ("linear", "quantized_linear") else None for layer in plan.layers
-    ]
+    return [known.get(layer.name) if layer.op.endswith(_MULTIPLIES) else None for layer in plan.layers]
 
 
 def _bytes_read(step: Step) -> int:
