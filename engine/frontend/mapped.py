@@ -7,6 +7,7 @@ careful writers do, stays whole for who has it mapped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -33,11 +34,17 @@ class WeightFile:
 
 
 def read_weights(path: Path) -> WeightFile:
-    """The file, mapped where that can be. Raises OSError."""
-    if not _CAN_MAP:
+    """The file, mapped where that can be. Raises ModelError when it cannot be read."""
+    if _CAN_MAP:
+        # Not every file system can map; reading says what is wrong with the others.
+        with contextlib.suppress(OSError):
+            stamp, content = _stamp(path), map_file(path)
+            return WeightFile(path, np.zeros(0, np.uint8) if content is None else content, stamp)
+    try:
         return WeightFile(path, np.fromfile(path, np.uint8), None)
-    stamp, content = _stamp(path), map_file(path)
-    return WeightFile(path, np.zeros(0, np.uint8) if content is None else content, stamp)
+    except OSError as error:
+        message = f"{path} cannot be read ({error.strerror}); check its permissions."
+        raise ModelError(message) from error
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

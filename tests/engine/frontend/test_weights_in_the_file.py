@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from reference.onnx_builder import ModelBuilder
 
 from engine import frontend
 from engine.errors import ModelError, SparselaneError
-from engine.frontend import wire
+from engine.frontend import mapped, wire
 
 LARGE = wire.LEAST_BYTES
 DTYPES = [
@@ -117,6 +118,29 @@ def test_a_file_that_was_replaced_or_deleted_stays_whole(tmp_path: Path, replace
     frontend.let_go(model.files)
     (value,) = frontend.bind(model, {"x": (1,)}).outputs
     np.testing.assert_array_equal(value.array, np.ones(LARGE, np.float32))
+
+
+def test_a_file_that_cannot_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mapped, "map_file", refuse)
+    path, model = written(tmp_path)
+    path.write_bytes(b"another")
+    (value,) = frontend.bind(model, {"x": (1,)}).outputs
+    np.testing.assert_array_equal(value.array, np.ones(LARGE, np.float32))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path, _ = written(tmp_path)
+    monkeypatch.setattr(mapped, "map_file", refuse)
+    monkeypatch.setattr(np, "fromfile", refuse)
+    with pytest.raises(ModelError, match="Permission denied") as caught:
+        frontend.open_model(path)
+    assert str(path) in str(caught.value)
 
 
 MODEL = """
