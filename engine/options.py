@@ -41,6 +41,12 @@ OPTIONS = (
     Option(
         "ENGINE_PLANS", "an integer", "plans kept per engine, one for each set of input shapes (default 8)"
     ),
+    Option(
+        "SPARSELANE_ZOO", "a folder", "own copies of zoo models, `<folder>/<stub without zoo:>/model.onnx`"
+    ),
+    Option("ENGINE_ZOO", "a folder", "the same, where SPARSELANE_ZOO is not set"),
+    Option("ENGINE_STUBS", "a file", "the table that `python -m engine.models add` writes"),
+    Option("SPARSEZOO_MODELS_PATH", "a folder", "the predecessor's downloads, read only"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine import OptionError, SparselaneError
+from pipelines.command import Parser, one_line
 from pipelines.images import open_image
 from pipelines.pipeline import Pipeline
 
@@ -23,6 +23,8 @@ COLOURS = (
     "#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#fabebe",
 )  # fmt: skip
 _MASK_SHARE = 0.4
+# Sum of red, green and blue from which a ground takes black letters.
+_LIGHT = 400
 
 
 def annotate(
@@ -34,7 +36,7 @@ def annotate(
     boxes    x1, y1, x2, y2 in pixels, one per label and score
     masks    u8 [boxes, height, width], or None
     """
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageColor, ImageDraw, ImageFont
 
     drawn: Image = open_image(image).convert("RGB").copy()
     kinds = {label: COLOURS[_colour(label)] for label in labels}
@@ -47,9 +49,10 @@ def annotate(
         pen.rectangle(list(box), outline=kinds[label], width=width)
         text = f"{label} {score:.2f}"
         left, top, right, bottom = pen.textbbox((box[0], box[1]), text, font=font, anchor="lb")
-        down = max(0.0, -top)
-        pen.rectangle([left, top + down, right, bottom + down], fill=kinds[label])
-        pen.text((box[0], box[1] + down), text, fill="black", font=font, anchor="lb")
+        down, back = max(0.0, -top), min(max(0.0, right - drawn.width), left)
+        pen.rectangle([left - back, top + down, right - back, bottom + down], fill=kinds[label])
+        ink = "black" if sum(ImageColor.getrgb(kinds[label])) > _LIGHT else "white"
+        pen.text((box[0] - back, box[1] + down), text, fill=ink, font=font, anchor="lb")
     return drawn
 
 
@@ -64,14 +67,23 @@ def annotate_all(
     """
     files = _images(Path(source))
     target.mkdir(parents=True, exist_ok=True)
+    taken: set[Path] = set()
     answers = pipeline.map({"images": [str(file)], **options} for file in files)
     for file, answer in zip(files, answers, strict=True):
         masks = None if getattr(answer, "masks", None) is None else answer.masks[0]
         labels = answer.labels if hasattr(answer, "labels") else answer.classes
         drawn = annotate(file, answer.boxes[0], labels[0], answer.scores[0], masks)
-        new = target / f"{file.stem}.png"
+        new = _unused(target, file.stem, taken)
         drawn.save(new)
         yield new, len(answer.boxes[0])
+
+
+def _unused(folder: Path, stem: str, taken: set[Path]) -> Path:
+    """A file that no other image of the same name was drawn into; what is there from before is replaced."""
+    names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
+    found = next(folder / f"{name}.png" for name in names if folder / f"{name}.png" not in taken)
+    taken.add(found)
+    return found
 
 
 def _images(source: Path) -> list[Path]:
@@ -102,9 +114,8 @@ def _with_masks(image: Image, masks: Any, colours: list[str]) -> Image:
     return Pillow.fromarray(np.rint(pixels).astype(np.uint8))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0, or 2 when something that was asked for cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.annotate", description=__doc__)
+def _parser(program: str) -> Parser:
+    parser = Parser(program, __doc__)
     parser.add_argument("source", help="an image, or a folder whose images are all taken")
     parser.add_argument("--task", default="object-detection", help="a task that answers with boxes")
     parser.add_argument("--model-path", "--model_filepath", help="the model; without it, the task's own")
@@ -122,26 +133,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--class-names", help="JSON file with the classes' names, or coco")
     parser.add_argument("--engine", default="engine", help="engine or onnxruntime")
-    given = parser.parse_args(arguments)
-    size = given.image_size[0] if given.image_size and len(given.image_size) == 1 else given.image_size
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "python -m pipelines.annotate") -> int:
+    """The command; 0, or 2 when something that was asked for cannot be had."""
     try:
-        pipeline = Pipeline.create(
-            given.task,
-            given.model_path,
-            engine_type=given.engine,
-            **({"image_size": size} if size else {}),
-            **({"class_names": given.class_names} if given.class_names else {}),
-        )
-        limits = {"conf_thres": given.conf_thres, "iou_thres": given.iou_thres}
-        if not set(limits) <= set(pipeline.input_schema.model_fields):
-            message = f"The task {given.task} does not answer with boxes; take object-detection."
-            raise OptionError(message)
-        for file, count in annotate_all(pipeline, given.source, given.save_dir, **limits):
-            sys.stdout.write(f"{file}: {count} found\n")
-    except (SparselaneError, OSError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
+        _annotate(_parser(program).parse_args(arguments))
+    except (SparselaneError, OSError, TypeError, ValueError, NotImplementedError) as error:
+        sys.stderr.write(f"error: {one_line(error)}\n")
         return 2
     return 0
+
+
+def _annotate(given: Any) -> None:
+    _images(Path(given.source))
+    size = given.image_size[0] if given.image_size and len(given.image_size) == 1 else given.image_size
+    limits = {"conf_thres": given.conf_thres, "iou_thres": given.iou_thres}
+    pipeline = Pipeline.create(
+        given.task,
+        given.model_path,
+        engine_type=given.engine,
+        **({"image_size": size} if size else {}),
+        **({"class_names": given.class_names} if given.class_names else {}),
+    )
+    if not set(limits) <= set(pipeline.input_schema.model_fields):
+        message = f"The task {given.task} does not answer with boxes; take object-detection."
+        raise OptionError(message)
+    for file, count in annotate_all(pipeline, given.source, given.save_dir, **limits):
+        sys.stdout.write(f"{file}: {count} found\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from engine import ModelError, ModelNotFoundError
 from engine.utils import model_to_path
 from pipelines.hosted import HUB, ZOO, hub_model, onnx_in, zoo_model
 from pipelines.names import did_you_mean
+from pipelines.registry import all_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,27 @@ def locate(model_path: str) -> Deployment:
 
 
 def _embedded(name: str) -> Deployment:
-    models = Path(str(files("pipelines"))) / "models"
+    models = models_folder()
     known = sorted(file.parent.name for file in models.glob("*/model.onnx"))
-    if name not in known:
+    if name in known:
+        return Deployment(models / name / "model.onnx", models / name)
+    owners = {task.default_model_path: task.name for task in all_tasks()}
+    if EMBEDDED + name in owners:
         message = (
-            f'No embedded model "{name}"{did_you_mean(name, known)} This installation has: '
-            f"{', '.join(known) or 'none'}. Give another model_path, or install again."
+            f'The model of the task {owners[EMBEDDED + name]}, "{name}", is missing from this installation. Give '
+            "model_path= a model for that task (an ONNX file, or a folder with model.onnx), or install again."
         )
         raise ModelNotFoundError(message)
-    return Deployment(models / name / "model.onnx", models / name)
+    listed = ", ".join(f"{model} ({owners.get(EMBEDDED + model, 'no task')})" for model in known)
+    message = (
+        f'No embedded model "{name}"{did_you_mean(name, known)} This installation has: {listed or "none"}.'
+    )
+    raise ModelNotFoundError(message)
+
+
+def models_folder() -> Path:
+    """Where the embedded models are."""
+    return Path(str(files("pipelines"))) / "models"
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def zoo_model(stub: str) -> Path:
         return Path(model_to_path(stub))
     except ModelNotFoundError as error:
         reason = str(error)
-    mirror, name = os.environ.get("SPARSELANE_ZOO"), stub.removeprefix(ZOO).partition("?")[0].strip("/")
+    mirror = os.environ.get("SPARSELANE_ZOO") or os.environ.get("ENGINE_ZOO")
+    name = stub.removeprefix(ZOO).partition("?")[0].strip("/")
     if mirror:
         folder = Path(mirror).expanduser() / name
         if folder.is_dir() and onnx_in(folder) is not None:

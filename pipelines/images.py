@@ -146,7 +146,7 @@ def _decoded(file: Any, name: str) -> Image:
     try:
         image = Image.open(file)
         image.load()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # many kinds, from a damaged file to one of too many pixels
         message = f"{name}: not an image that Pillow can read ({error})."
         raise ValueError(message) from error
     # Cameras write how they were held instead of turning the pixels.

@@ -52,13 +52,6 @@ class Lengths:
             return min(max(tokens, 1), self.longest)
         return next((bucket for bucket in self.buckets if tokens <= bucket), self.longest)
 
-    def rounded(self, tokens: int) -> int:
-        """The length of the plan for rows of this many tokens, where padding costs nothing."""
-        step = next((step for step in STEPS if tokens <= step), -(-tokens // STEPS[-1]) * STEPS[-1])
-        return min(step, self.longest)
-
 
 # Where neither the model nor the tokenizer says how much it takes.
 LONGEST_UNKNOWN = 512
-# As many as an engine keeps plans for: close together where texts mostly are.
-STEPS = (16, 32, 48, 64, 96, 128, 256, 512)

@@ -218,12 +218,14 @@ class Pipeline(ABC):
 
     def run_batches(self, arrays: list[Array]) -> list[Array]:
         """A request's rows through the engine: cut into its batches, run, and joined again."""
-        pieces = split(arrays, self._rows_per_call())
-        if self.executor is not None and len(pieces) > 1:
-            outputs = list(self.executor.map(self.engine_forward, pieces))
-        else:
-            outputs = [self.engine_forward(piece) for piece in pieces]
+        outputs = self.run_all(split(arrays, self._rows_per_call()))
         return join_engine_outputs(outputs, len(arrays[0])) if outputs else []
+
+    def run_all(self, pieces: list[list[Array]]) -> list[list[Array]]:
+        """One engine call for each batch, side by side where there is an executor."""
+        if self.executor is not None and len(pieces) > 1:
+            return list(self.executor.map(self.engine_forward, pieces))
+        return [self.engine_forward(piece) for piece in pieces]
 
     # ------------------------------------------------------------ by name
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from engine import OptionError
+from engine import OptionError, OptionTypeError
 from pipelines.names import did_you_mean, normal_form
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ def find_task(name: str) -> Task:
     the predecessor that is left out.
     """
     _find_built_in()
+    if not isinstance(name, str):
+        message = f"task must be a name, for example sentiment-analysis; got {name!r}."
+        raise OptionTypeError(message)
     if name.strip().lower().startswith(_IMPORT):
         return _imported(name.strip()[len(_IMPORT) :].strip())
     known = normal_form(name)

@@ -14,6 +14,7 @@ from engine import ModelError, OptionError
 from pipelines.buckets import engine_of_lengths, skips_padding
 from pipelines.deployment import read_json
 from pipelines.engines import EngineArguments, EngineLike, make_engine
+from pipelines.grouping import calls
 from pipelines.lengths import Lengths
 from pipelines.pipeline import Pipeline
 from pipelines.tokenizer import JsonEncoder, Text, TextEncoder, load_encoder, wrap_tokenizer
@@ -106,6 +107,21 @@ class TextPipeline(Pipeline):
         """The model's inputs, int64 [texts, tokens] each, in its order."""
         return self.in_order(self.encoder.encode(texts))
 
+    def logits(self, engine_outputs: list[Array]) -> Array:
+        """The model's first output: labels of each text, or of each of its tokens (`token_axes`).
+
+        Raises ModelError for an output of another form, which is that of a model for another task.
+        """
+        found, axes = engine_outputs[0], self.token_axes or 2
+        if found.ndim != axes:
+            form = "[texts, labels]" if axes == 2 else "[texts, tokens, labels]"
+            message = (
+                f"The task {self.task} takes a model that answers with {form}; {self.onnx_file_path} answers with "
+                f"{list(found.shape)}. Give a model that was trained for this task."
+            )
+            raise ModelError(message)
+        return found
+
     def in_order(self, rows: Mapping[str, Array]) -> list[Array]:
         """Named inputs as the engine takes them."""
         return [rows[name] for name in self.engine.input_names]
@@ -118,17 +134,17 @@ class TextPipeline(Pipeline):
         return self.encoder
 
     def run_batches(self, arrays: list[Array]) -> list[Array]:
-        """With rows of any length, one batch per length; outputs at padding are zeros.
+        """With rows of any length, batches of similar ones; outputs at padding are zeros.
 
-        An engine that does not compute padding gets rows of few lengths, so that few plans serve all texts; another
-        one gets them without padding.
+        An engine that does not compute padding gets few shapes, so that few plans serve all texts (`grouping`); another
+        one gets rows without padding, one length at a time.
         """
         rows = dict(zip(self.engine.input_names, arrays, strict=True))
         mask = rows.get("attention_mask")
         if self.buckets or mask is None or not len(mask):
             return super().run_batches(arrays)
         if skips_padding(self.engine) and (np.diff(mask, axis=1) <= 0).all() and mask[:, 0].all():
-            return self._run_rounded(arrays, mask)
+            return self._run_grouped(arrays, mask)
         if mask.all():
             return super().run_batches(arrays)
         counts = mask.sum(axis=1)
@@ -144,22 +160,29 @@ class TextPipeline(Pipeline):
                 whole[np.ix_(chosen, kept) if output.ndim == self.token_axes else chosen] = output
         return outputs
 
-    def _run_rounded(self, arrays: list[Array], mask: Array) -> list[Array]:
-        """One batch per rounded length; the mask's ones come first in every row."""
-        width = mask.shape[1]
-        lengths = np.array([self.lengths.rounded(int(count)) for count in mask.sum(axis=1)])
+    def _run_grouped(self, arrays: list[Array], mask: Array) -> list[Array]:
+        """Calls of few shapes; the mask's ones come first in every row."""
+        counts, width = mask.sum(axis=1), mask.shape[1]
+        groups = list(calls(counts, self.lengths.longest, self._rows_per_call()))
+        asks_mask = [name == "attention_mask" for name in self.engine.input_names]
+        pieces = []
+        for call in groups:
+            kept = min(call.length, width)
+            piece = [np.zeros((call.rows, call.length), array.dtype) for array in arrays]
+            for whole, array, is_mask in zip(piece, arrays, asks_mask, strict=True):
+                # What stands at padding is never read, but every row has a first token.
+                whole[len(call.places) :, 0] = is_mask
+                whole[: len(call.places), :kept] = array[call.places, :kept]
+            pieces.append(piece)
         outputs: list[Array] = []
-        for length in np.unique(lengths):
-            chosen, kept = np.flatnonzero(lengths == length), min(int(length), width)
-            # What stands at padding is never read: zeros are ids like any other.
-            beyond = ((0, 0), (0, int(length) - kept))
-            part = super().run_batches([np.pad(array[chosen, :kept], beyond) for array in arrays])
+        for call, part in zip(groups, self.run_all(pieces), strict=True):
+            kept = min(call.length, width)
             outputs = outputs or [self._empty(output, mask.shape) for output in part]
             for whole, output in zip(outputs, part, strict=True):
                 if output.ndim == self.token_axes:
-                    whole[chosen, :kept] = output[:, :kept]
+                    whole[call.places, :kept] = output[: len(call.places), :kept]
                 else:
-                    whole[chosen] = output
+                    whole[call.places] = output[: len(call.places)]
         return outputs
 
     def _empty(self, output: Array, rows: tuple[int, ...]) -> Array:

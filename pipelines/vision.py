@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine import OptionError
+from engine import ModelError, OptionError
 from engine.utils import generate_random_inputs
 from pipelines.deployment import read_json
 from pipelines.images import open_image
@@ -82,6 +82,12 @@ class ImagePipeline(Pipeline):
         path = super().setup_onnx_file_path()
         # The engine's four names say no dtype; the file's own inputs do.
         example = generate_random_inputs(path, 1)[0]
+        if example.ndim != 4:
+            message = (
+                f"The task {self.task} takes a model of images [batch, channels, height, width]; {path} takes "
+                f"{example.dtype} with {example.ndim} axes. Give a model that was trained for this task."
+            )
+            raise ModelError(message)
         self.input_dtype, self.channels = example.dtype, int(example.shape[1])
         return path
 

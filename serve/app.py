@@ -9,9 +9,10 @@ from flask import Flask, Response, redirect, request, send_from_directory, url_f
 from pydantic import BaseModel, ValidationError
 from werkzeug.wrappers import Response as BaseResponse
 
-from serve.answers import RequestError, install, invalid_body, json_response
+from serve.answers import RequestError, install, json_response
+from serve.bodies import asked
 from serve.config import ServerConfig
-from serve.endpoints import Endpoint
+from serve.endpoints import FROM_FILES, INVOCATIONS, MODELS, Endpoint
 from serve.images import carried
 from serve.openapi import describe
 from serve.service import NotReadyError, Service
@@ -103,17 +104,28 @@ def _add_endpoint(app: Flask, service: Service, endpoint: Endpoint) -> None:
         app.add_url_rule(f"{base}/ready", f"{base}/ready", ready, methods=["GET"])
     for path in endpoint.infer_paths:
         app.add_url_rule(path, path, infer, methods=["POST"])
+        app.add_url_rule(path + FROM_FILES, path + FROM_FILES, infer, methods=["POST"])
+
+
+def _meant(service: Service, endpoint: Endpoint) -> Endpoint:
+    """The endpoint of the path, or at SageMaker's path that of its header. Raises RequestError for a name of none."""
+    name = request.headers.get("X-Amzn-SageMaker-Target-Model")
+    if not name or request.path != INVOCATIONS:
+        return endpoint
+    found = next((other for other in service.endpoints if MODELS + name in other.bases), None)
+    if found is None:
+        names = ", ".join(other.name for other in service.endpoints)
+        message = f'There is no model "{name}" (X-Amzn-SageMaker-Target-Model); there are {names}.'
+        raise RequestError(404, "not_found", message)
+    return found
 
 
 def _infer_view(service: Service, endpoint: Endpoint) -> Callable[[], Response]:
     def infer() -> Response:
-        pipeline = service.pipeline(endpoint)
+        pipeline = service.pipeline(_meant(service, endpoint))
+        given = asked(request, pipeline.input_schema)
         try:
-            asked = pipeline.input_schema.model_validate_json(request.get_data())
-        except ValidationError as error:
-            raise invalid_body(error) from error
-        try:
-            answer: Any = pipeline(carried(asked, service.config.image_folder))
+            answer: Any = pipeline(carried(given, service.config.image_folder))
         except ValidationError:
             raise
         except ValueError as error:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from engine import OptionError
 from serve import listener
-from serve.config import LOG_LEVELS, ServerConfig, make_config, read_config
+from serve.config import INTEGRATIONS, LOG_LEVELS, ServerConfig, make_config, read_config
 from serve.failure import EXPECTED, USAGE_ERROR, tell
 
 # Words that the predecessor took, and what logging calls them.
@@ -27,13 +27,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(*spellings, dest=name, **rest)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"error: {message}. See python -m serve --help.\n")
+        self.exit(USAGE_ERROR, f"error: {message}. See {self.prog} --help.\n")
 
 
-def make_parser() -> Parser:
+def make_parser(program: str = "python -m serve") -> Parser:
     """All options of `python -m serve`."""
     parser = Parser(
-        prog="python -m serve",
+        prog=program,
         description="Serve pipelines over HTTP: one task from the command line, or those of a YAML file.",
         allow_abbrev=False,
     )
@@ -47,13 +47,18 @@ def make_parser() -> Parser:
     parser.option("host", help="address to listen on (default: 0.0.0.0)")
     parser.option("port", type=int, help="port to listen on (default: 5543; 0: any free one)")
     parser.option("log_level", choices=LOG_LEVELS, help="default: info")
+    parser.option(
+        "integration",
+        choices=INTEGRATIONS,
+        help="sagemaker: /invocations, and port 8080 or SAGEMAKER_BIND_TO_PORT",
+    )
     parser.option("debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
 def configure(options: argparse.Namespace) -> ServerConfig:
     """The configuration that the options mean. Raises OptionError."""
-    words = ("num_cores", "num_workers", "host", "port", "log_level")
+    words = ("num_cores", "num_workers", "host", "port", "log_level", "integration")
     overrides = {word: getattr(options, word) for word in words}
     if options.config_file is not None:
         return read_config(options.config_file, **overrides)
@@ -66,9 +71,9 @@ def configure(options: argparse.Namespace) -> ServerConfig:
     return make_config({"endpoints": [endpoint]}, "command line", **overrides)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m serve") -> int:
     """Run the server; returns 2 after a wrong option, configuration or model."""
-    options = make_parser().parse_args(arguments)
+    options = make_parser(program).parse_args(arguments)
     try:
         config = configure(options)
         level = _LEVELS.get(config.log_level, config.log_level.upper())

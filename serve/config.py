@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,11 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from engine import OptionError
 from pipelines import find_task
 
+Integration = Literal["local", "sagemaker"]
 LogLevel = Literal["debug", "info", "warn", "warning", "error", "critical", "fatal"]
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+SAGEMAKER_PORT = 8080
 # What the server answers itself; a route of an endpoint may not begin so.
-RESERVED = ("/v2", "/docs", "/openapi.json", "/config", "/health", "/healthcheck", "/status", "/ping")
+RESERVED = (
+    *("/v2", "/docs", "/openapi.json", "/config", "/health", "/healthcheck", "/status", "/ping"),
+    "/invocations",
+)
 
 
 class EndpointConfig(BaseModel):
@@ -58,7 +64,7 @@ class EndpointConfig(BaseModel):
         if not _ROUTE.fullmatch(route):
             message = f'"{route}" is not a path of letters, digits and -._~'
             raise ValueError(message)
-        if route.rsplit("/", 1)[1] in ("infer", "ready"):
+        if route.rsplit("/", 1)[1] in ("infer", "ready", "from_files"):
             message = f'"{route}" ends in a word that the server adds itself; leave it out'
             raise ValueError(message)
         if any(route == taken or route.startswith(taken + "/") for taken in RESERVED):
@@ -73,6 +79,7 @@ class ServerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     endpoints: list[EndpointConfig] = Field(min_length=1, description="What is served.")
+    integration: Integration = Field(default="local", description="sagemaker: its paths and its port, too.")
     host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - as documented
     port: int = Field(default=5543, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
     log_level: LogLevel = Field(default="info", description="Least level of the server's own log lines.")
@@ -81,6 +88,12 @@ class ServerConfig(BaseModel):
     threads: int = Field(default=16, ge=1, description="Requests that are read and answered at once.")
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="Longest body that is read.")
     image_folder: Path | None = Field(default=None, description="Folder whose images requests may name.")
+
+    @model_validator(mode="after")
+    def _port_of_the_container(self) -> ServerConfig:
+        if self.integration == "sagemaker" and "port" not in self.model_fields_set:
+            self.port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or SAGEMAKER_PORT)
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> ServerConfig:
@@ -137,3 +150,4 @@ def _sentence(kind: str, place: tuple[int | str, ...], reason: str) -> str:
 
 
 LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
+INTEGRATIONS: tuple[str, ...] = get_args(Integration)

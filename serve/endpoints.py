@@ -9,6 +9,10 @@ from serve.config import EndpointConfig, ServerConfig
 
 MODELS = "/v2/models/"
 PREDICT = "/predict"
+# Where SageMaker sends requests; the model is the first one, or that of a header.
+INVOCATIONS = "/invocations"
+# The predecessor had paths of their own for images as files; here they take what the plain ones take.
+FROM_FILES = "/from_files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ def plan_endpoints(config: ServerConfig) -> tuple[Endpoint, ...]:
         for endpoint, own, name in zip(endpoints, words, names, strict=True)
     ]
     predict = [_predict_paths(endpoints, index) for index in range(len(endpoints))]
+    if config.integration == "sagemaker":
+        predict = [_with_invocations(own, paths) for own, paths in zip(bases, predict, strict=True)]
 
     owners = {MODELS + name: index for index, name in enumerate(names)}
     for index, endpoint in enumerate(endpoints):
@@ -89,6 +95,11 @@ def _predict_paths(endpoints: list[EndpointConfig], index: int) -> tuple[str, ..
     plain = [PREDICT] if len(endpoints) == 1 or index == first else []
     own = [] if route is None else [route, f"{route}/infer"]
     return _once([*plain, *own])
+
+
+def _with_invocations(bases: tuple[str, ...], predict: tuple[str, ...]) -> tuple[str, ...]:
+    first = (INVOCATIONS,) if PREDICT in predict else ()
+    return (*predict, *first, *(f"{INVOCATIONS}/{base.removeprefix(MODELS)}/infer" for base in bases))
 
 
 def _spellings(word: str, ending: str = "") -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from serve.bodies import takes_files
+
 _DATA_URL = "data:"
 _ADVICE = "An image in a request is a data URL (data:image/png;base64,...), base64, or pixels as nested lists"
 
@@ -22,8 +24,7 @@ def carried(asked: BaseModel, folder: Path | None) -> BaseModel:
     Raises ValueError for a path, unless it leads to a file in the folder. What lies elsewhere on the server's disk
     is not even looked at, so that an answer does not tell whether it is there.
     """
-    # The mark of an image task's input, also of one that a program registers itself.
-    if not hasattr(asked, "from_files"):
+    if not takes_files(type(asked)):
         return asked
     return asked.model_copy(update={"images": _each(getattr(asked, "images", None), folder)})
 

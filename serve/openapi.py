@@ -8,11 +8,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from serve.bodies import FORM, takes_files
+from serve.endpoints import FROM_FILES
 from serve.service import Service
 
 _ERRORS = {
     "400": "The body is not JSON, or its content cannot be used.",
     "413": "The body is too long.",
+    "415": "The body is of a kind that the task does not take.",
     "422": "The body does not fit the schema; detail says where.",
     "500": "The server failed.",
     "503": "The models are not ready.",
@@ -53,12 +56,13 @@ def describe(service: Service) -> dict[str, Any]:
     for endpoint, pipeline in pipelines:
         request = references[pipeline.input_schema, "validation"]
         answer = references[pipeline.output_schema, "serialization"]
-        example = _example(pipeline.input_schema)
+        body = _body(pipeline.input_schema, request)
         preferred = endpoint.infer_paths[0]
-        for path in endpoint.infer_paths:
+        files = [path + FROM_FILES for path in endpoint.infer_paths if takes_files(pipeline.input_schema)]
+        for path in (*endpoint.infer_paths, *files):
             text = f"Ask {endpoint.name}, a model for {pipeline.task}."
             summary = text if path == preferred else f"As POST {preferred}."
-            paths[path] = {"post": _post(endpoint.name, summary, request, answer, example)}
+            paths[path] = {"post": _post(endpoint.name, summary, body, answer)}
         for base in endpoint.bases:
             paths[base] = {"get": _get(endpoint.name, f"What {endpoint.name} is.")}
             paths[f"{base}/ready"] = {"get": _get(endpoint.name, f"{endpoint.name} is ready.")}
@@ -75,9 +79,22 @@ def _get(tag: str, summary: str) -> dict[str, Any]:
     return {"tags": [tag], "summary": summary, "responses": {"200": answer, "503": _error(_ERRORS["503"])}}
 
 
-def _post(tag: str, summary: str, request: Any, answer: Any, example: dict[str, Any]) -> dict[str, Any]:
+def _body(schema: type[BaseModel], request: Any) -> dict[str, Any]:
+    """JSON, and for tasks of images a form whose other fields are those of the JSON."""
+    content: dict[str, Any] = {"application/json": {"schema": request, "example": _example(schema)}}
+    if takes_files(schema):
+        file = {"type": "string", "contentMediaType": "application/octet-stream"}
+        images = {"type": "array", "items": file, "minItems": 1, "description": "One file an image."}
+        fields = {
+            name: {"description": field.description or ""} for name, field in schema.model_fields.items()
+        }
+        form = {"type": "object", "properties": fields | {"images": images}, "required": ["images"]}
+        content[FORM] = {"schema": form}
+    return {"required": True, "content": content}
+
+
+def _post(tag: str, summary: str, body: dict[str, Any], answer: Any) -> dict[str, Any]:
     good = {"description": "The answer.", "content": {"application/json": {"schema": answer}}}
-    body = {"required": True, "content": {"application/json": {"schema": request, "example": example}}}
     errors = {status: _error(text) for status, text in _ERRORS.items()}
     return {"tags": [tag], "summary": summary, "requestBody": body, "responses": {"200": good, **errors}}
 

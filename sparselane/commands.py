@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 
 def _given(arguments: Sequence[str] | None) -> list[str]:
     return sys.argv[1:] if arguments is None else list(arguments)
+
+
+def _with_files(words: list[str]) -> list[str]:
+    """Names of embedded models as the files that they are, for commands of the engine, which knows no pipelines."""
+    if not any(word.startswith("embedded:") for word in words):
+        return words
+    from pipelines.deployment import EMBEDDED, locate
+
+    return [str(locate(word).onnx_file) if word.startswith(EMBEDDED) else word for word in words]
 
 
 def _guarded(call: Callable[[], int]) -> int:
@@ -28,28 +36,30 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     """`sparselane.benchmark MODEL`: engine.bench; `-e deepsparse` means our engine."""
     from engine.bench.__main__ import main
 
-    return main(["engine" if word == "deepsparse" else word for word in _given(arguments)])
+    given = ["engine" if word == "deepsparse" else word for word in _given(arguments)]
+    return _guarded(lambda: main(_with_files(given)))
 
 
 def debug_analysis(arguments: Sequence[str] | None = None) -> int:
     """`sparselane.debug_analysis MODEL`: time, kernel, zeros and rate of every step."""
     from engine.bench.__main__ import main
 
-    return main([*_given(arguments), "--layers"])
+    return _guarded(lambda: main([*_with_files(_given(arguments)), "--layers"]))
 
 
 def server(arguments: Sequence[str] | None = None) -> int:
     """`sparselane.server`: pipelines over HTTP."""
     from serve.command import main
 
-    return main(_given(arguments))
+    return main(_given(arguments), "sparselane.server")
 
 
 def annotate(arguments: Sequence[str] | None = None) -> int:
     """`sparselane.annotate`: boxes drawn on images; `--source X` is the same as `X`."""
     from pipelines.annotate import main
 
-    return _guarded(lambda: main([word for word in _given(arguments) if word != "--source"]))
+    given = [word for word in _given(arguments) if word != "--source"]
+    return _guarded(lambda: main(given, "sparselane.annotate"))
 
 
 def check_hardware(arguments: Sequence[str] | None = None) -> int:
@@ -96,26 +106,15 @@ def _rates() -> str:
 
 def analyze(arguments: Sequence[str] | None = None) -> int:
     """`sparselane.analyze MODEL`: which kernel every step takes, zeros of its weights, and why."""
-    return _guarded(lambda: _analyze(_given(arguments)))
-
-
-def _parser(name: str, about: str | None) -> Any:
-    import argparse
-
-    from engine import OptionError
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> Any:
-            raise OptionError(message)
-
-    return Parser(prog=f"sparselane.{name}", description=about, allow_abbrev=False)
+    return _guarded(lambda: _analyze(_with_files(_given(arguments))))
 
 
 def _analyze(arguments: list[str]) -> int:
     from engine import explain
     from engine.bench.arguments import parse_input_shapes
+    from pipelines.command import Parser
 
-    parser = _parser("analyze", analyze.__doc__)
+    parser = Parser("sparselane.analyze", analyze.__doc__)
     parser.add_argument("model_path", metavar="MODEL")
     parser.add_argument("-b", "--batch_size", "--batch-size", type=int, default=1)
     parser.add_argument("-i", "--input_shapes", "--input-shapes", default="")
@@ -136,37 +135,7 @@ def _analyze(arguments: list[str]) -> int:
 
 
 def infer(arguments: Sequence[str] | None = None) -> int:
-    """`sparselane.infer --task TASK TEXT ...`: answers of a pipeline, one JSON line each."""
-    return _guarded(lambda: _infer(_given(arguments)))
+    """`sparselane.infer --task TASK INPUT ...`: answers of a pipeline, one JSON line each."""
+    from pipelines.infer import main
 
-
-def _infer(arguments: list[str]) -> int:
-    from pipelines import Pipeline
-
-    parser = _parser("infer", infer.__doc__)
-    parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="texts or images; `-`: lines of standard input"
-    )
-    parser.add_argument("-t", "--task", default="sentiment-analysis")
-    parser.add_argument("--model_path", "--model-path", help="the model; without it, the task's own")
-    parser.add_argument("--data", help="a file with one input a line")
-    parser.add_argument("-ncores", "--num_cores", "--num-cores", type=int)
-    parser.add_argument("--sequence_length", "--sequence-length", type=int)
-    given = parser.parse_args(arguments)
-    inputs = [word for word in given.inputs if word != "-"]
-    if "-" in given.inputs:
-        inputs += [line.rstrip("\n") for line in sys.stdin]
-    if given.data:
-        from pathlib import Path
-
-        inputs += Path(given.data).read_text(encoding="utf-8").splitlines()
-    if not inputs:
-        parser.error("nothing to answer: give texts, --data FILE, or - for standard input")
-    options = {"num_cores": given.num_cores}
-    if given.sequence_length:
-        options["sequence_length"] = given.sequence_length
-    pipeline = Pipeline.create(given.task, given.model_path, **options)
-    for word in inputs:
-        answer: Any = pipeline(word)
-        sys.stdout.write(f"{answer.model_dump_json() if hasattr(answer, 'model_dump_json') else answer}\n")
-    return 0
+    return _guarded(lambda: main(_given(arguments), "sparselane.infer"))

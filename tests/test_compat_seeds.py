@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import engine.compat
 import pipelines
-from engine.compat import NotServedError
+from engine.compat import NotServedError, NotServedNameError
 from engine.compat.names import ABSENT, MODULES
 
 pytestmark = pytest.mark.xdist_group("cores")
@@ -153,12 +154,6 @@ def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
     assert not [name for name in sys.modules if name.startswith("deepsparse")]
 
 
-@pytest.fixture
-def _answers() -> None:
-    if not (QUESTIONS / "model.onnx").is_file():
-        pytest.skip(f"needs the model {QUESTIONS.name}, which tools/train/qa.py makes")
-
-
 def run(text: str, **names: Any) -> dict[str, Any]:
     """The names that a snippet leaves behind."""
     exec(compile(text, "snippet", "exec"), names)  # noqa: S102 - the texts of this file
@@ -194,12 +189,10 @@ def test_two_streams_share_a_context(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "b64 response:\n(64, 1000)" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("_answers")
 def test_the_default_model_answers() -> None:
     run(DEFAULT_ANSWERS)
 
 
-@pytest.mark.usefixtures("_answers")
 @pytest.mark.parametrize("pipeline", ["", LENGTH, BUCKETS], ids=["default", "length", "buckets"])
 def test_questions_are_answered(pipeline: str, capsys: pytest.CaptureFixture[str]) -> None:
     left = run(ANSWER_HEAD + pipeline + ASK)
@@ -230,15 +223,73 @@ def test_what_is_left_out_names_its_replacement(name: str) -> None:
         run(text)
 
 
-def test_unknown_names_are_import_errors() -> None:
-    with pytest.raises(ImportError, match="nothing"):
-        run("from deepsparse import nothing")
-    with pytest.raises(NotServedError, match=r"docs/moving\.md"):
-        run("import deepsparse.nothing")
+# An import or a use, and what the error says to do.
+UNKNOWN = [
+    ("from deepsparse import nothing", r"dir\(deepsparse\).*docs/moving\.md"),
+    ("import deepsparse.nothing", r"docs/moving\.md"),
+    ("import deepsparse; deepsparse.nothing", r"docs/moving\.md"),
+    ("from deepsparse import Pipelin", r"did you mean deepsparse\.Pipeline\?"),
+    ("import deepsparse.yolov", r"did you mean deepsparse\.yolo"),
+    ("from deepsparse import YOLOPipeline", r"it is in deepsparse\.yolo\."),
+    ("from deepsparse.engine import generate_random_inputs", r"it is in deepsparse\.utils\."),
+    ("from deepsparse import TextGeneration", "text generation is not served"),
+    ("import deepsparse; deepsparse.Chat", "text generation is not served"),
+    ("from deepsparse.utils.data import split_engine_inputs", r"dir\(deepsparse\.utils\)"),
+    ("from deepsparse.loggers.prometheus_logger import PrometheusLogger", "module logging"),
+    ("import deepsparse.open_pif_paf", "pose estimation"),
+]
+
+
+@pytest.mark.parametrize(("text", "advice"), UNKNOWN, ids=[text for text, _ in UNKNOWN])
+def test_unknown_names_are_errors_that_say_what_to_do(text: str, advice: str) -> None:
+    kind = NotServedNameError if ";" in text else NotServedError
+    with pytest.raises(kind, match=rf"is not served: .*{advice}") as error:
+        run(text)
+    assert isinstance(error.value, AttributeError if ";" in text else ImportError)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_attribute_is_an_attribute_error_too() -> None:
     import deepsparse
 
     assert not hasattr(deepsparse, "nothing")
+    assert not hasattr(deepsparse, "Chat")
+    assert getattr(deepsparse, "nothing", 1) == 1
     assert "Engine" in dir(deepsparse)
+
+
+# What programs imported from the predecessor, by its documentation.
+THEIRS = {
+    "deepsparse": (
+        "Engine compile_model Context MultiModelEngine Scheduler BaseEngine KVCacheParams model_debug_analysis "
+        "benchmark_model benchmark_pipeline analyze evaluate Pipeline PipelineConfig TextGeneration CodeGeneration "
+        "Chat question_answering_pipeline text_classification_pipeline sentiment_analysis_pipeline "
+        "token_classification_pipeline zero_shot_text_classification_pipeline embedding_extraction_pipeline "
+        "image_classification_pipeline yolo_pipeline haystack_pipeline SupportedTasks AliasedTask cpu_architecture "
+        "cpu_avx2_compatible cpu_avx512_compatible cpu_vnni_compatible set_logging_level get_main_logger "
+        "get_nm_root_logger is_release __version__ engine utils cpu benchmark pipeline legacy transformers server "
+        "version yolo yolov8 yolact image_classification loggers"
+    ),
+    "deepsparse.version": (
+        "version __version__ version_major version_minor version_bug version_build version_major_minor splash "
+        "is_release is_enterprise optimized revision build_date is_nightly"
+    ),
+    "deepsparse.engine": "Context Engine MultiModelEngine Scheduler benchmark_model model_debug_analysis",
+    "deepsparse.utils": "generate_random_inputs model_to_path",
+    "deepsparse.pipelines.custom_pipeline": "CustomTaskPipeline",
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(m, name) for m, names in THEIRS.items() for name in names.split()]
+)
+def test_every_name_of_theirs_is_served_or_names_its_replacement(module: str, name: str) -> None:
+    advice = ABSENT.get(name) or ABSENT.get(f"{module}.{name}")
+    if advice is None:
+        assert name in run(f"from {module} import {name}")
+        return
+    with pytest.raises(NotServedError, match=re.escape(advice)):
+        run(f"from {module} import {name}")
 
 
 def test_another_package_of_the_name_is_not_replaced_unseen(monkeypatch: pytest.MonkeyPatch) -> None:

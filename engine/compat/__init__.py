@@ -5,6 +5,6 @@ modules    modules that look names up when they are asked for
 helpers    the few functions that exist for its sake only
 """
 
-from engine.compat.modules import NotServedError, install, uninstall
+from engine.compat.modules import NotServedError, NotServedNameError, install, uninstall
 
-__all__ = ["NotServedError", "install", "uninstall"]
+__all__ = ["NotServedError", "NotServedNameError", "install", "uninstall"]

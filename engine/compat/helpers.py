@@ -24,7 +24,10 @@ from engine.utils import model_to_path
 
 is_release = True
 is_enterprise = False
-version_major_minor = ".".join(engine.__version__.split(".")[:2])
+version_major, version_minor, version_bug = (int(part) for part in engine.__version__.split(".")[:3])
+version_build = None
+version_major_minor = f"{version_major}.{version_minor}"
+splash = f"sparselane {engine.__version__}"
 log = logging.getLogger("engine")
 
 

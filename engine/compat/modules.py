@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -20,8 +21,38 @@ class NotServedError(SparselaneError, ImportError):
     """A name of the predecessor that has no counterpart; the message names what to use instead."""
 
 
+class NotServedNameError(SparselaneError, AttributeError):
+    """The same, where a module is asked for the name: hasattr, pickle and the like expect an AttributeError."""
+
+
+def advice(module: str, name: str) -> str:
+    """What to do about a name that a module of ours does not have."""
+    whole = f"{module}.{name}"
+    if whole in ABSENT or name in ABSENT:
+        return ABSENT.get(whole, ABSENT.get(name, ""))
+    homes = [place for place, names in MODULES.items() if name in names]
+    if homes:
+        return f"it is in {homes[0]}"
+    candidates = [
+        *MODULES[module],
+        *(place.rpartition(".")[2] for place in MODULES if place.startswith(f"{module}.")),
+    ]
+    near = get_close_matches(name, candidates, n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {module}.{near[0]}?"
+    return (
+        f"sparselane has nothing under that name; dir({module}) lists what it has, and docs/moving.md says what "
+        "takes the place of the rest"
+    )
+
+
+def _sentence(module: str, name: str) -> str:
+    found = advice(module, name)
+    return f"{module}.{name} is not served: {found}{'' if found.endswith('?') else '.'}"
+
+
 class _Module(ModuleType):
-    """A module of the tables. Names that the predecessor had and we do not raise NotServedError."""
+    """A module of the tables. Names that it does not have raise NotServedNameError."""
 
     def __getattr__(self, name: str) -> Any:
         places = MODULES[self.__name__]
@@ -30,14 +61,7 @@ class _Module(ModuleType):
             value = getattr(importlib.import_module(module), attribute)
             setattr(self, name, value)
             return value
-        if name in ABSENT:
-            message = f"{self.__name__}.{name} is not served: {ABSENT[name]}."
-            raise NotServedError(message, name=self.__name__)
-        # hasattr, pickle and the like ask for names of all kinds and expect this error.
-        message = (
-            f"{self.__name__} serves no {name!r}; it has {', '.join(sorted(places))}. See docs/moving.md."
-        )
-        raise AttributeError(message)
+        raise NotServedNameError(_sentence(self.__name__, name), name=self.__name__)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *MODULES[self.__name__]})
@@ -56,9 +80,9 @@ class _Finder(MetaPathFinder, Loader):
             return None
         if fullname in MODULES:
             return ModuleSpec(fullname, self, is_package=True)
-        advice = ABSENT.get(fullname, f"modules that are served: {', '.join(MODULES)}; see docs/moving.md")
-        message = f"{fullname} is not served: {advice}."
-        raise NotServedError(message, name=fullname)
+        # `from deepsparse import NAME` comes here, too, for a name that the module does not have.
+        parent, _, name = fullname.rpartition(".")
+        raise NotServedError(_sentence(parent, name), name=fullname)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Module(spec.name, f"Names of {spec.name} that sparselane serves.")

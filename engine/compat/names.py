@@ -44,7 +44,8 @@ PIPELINE = _of(
 )
 RESULTS = _of("engine", "BenchmarkResults", "BatchBenchmarkResult")
 VERSION = {"__version__": "engine:__version__", "version": "engine:__version__"}
-VERSION |= _of(_HELPERS, "is_release", "is_enterprise", "version_major_minor")
+VERSION |= _of(_HELPERS, "is_release", "is_enterprise", "splash", "version_build", "version_major_minor")
+VERSION |= _of(_HELPERS, "version_major", "version_minor", "version_bug")
 TIMERS = _of("pipelines", "StagedTimer", "TimerManager")
 UTILS = _of(
     "engine.utils",
@@ -127,6 +128,10 @@ ABSENT: Mapping[str, str] = {
     "override_onnx_batch_size": "pass batch_size to engine.Engine; no file is rewritten",
     "override_onnx_input_shapes": "pass input_shapes to engine.Engine; no file is rewritten",
     "validate_license": "none is needed",
+    "optimized": "engine.__version__ is all there is to a version",
+    "revision": "engine.__version__ is all there is to a version",
+    "build_date": "engine.__version__ is all there is to a version",
+    "is_nightly": "engine.__version__ is all there is to a version",
     "deepsparse.license": "none is needed",
     "deepsparse.loggers": "use the module logging; the loggers are called engine, pipelines and serve",
     "deepsparse.legacy.loggers": "use the module logging; the loggers are called engine, pipelines and serve",

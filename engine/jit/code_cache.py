@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.runtime._nrt_python import c_helpers
 
 from engine.options import cache_directory
 
@@ -68,6 +70,13 @@ def _drop_stale(current: Path) -> None:
         for folder in stamps[:-4]:
             if folder != current:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _tell_runtime_symbols() -> None:
+    """Let LLVM know the functions of Numba's runtime: it ends the process over a name that it cannot resolve."""
+    for name, address in c_helpers.items():
+        llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
 
 
 class _Locator:
@@ -123,6 +132,7 @@ class _StampedCache(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # Numba first makes its context ready to compile: 50 MB and 0.3 s that code from the disk never needs. The
         # compiler makes it ready itself.
+        _tell_runtime_symbols()
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 

@@ -98,7 +98,7 @@ class TextClassificationPipeline(TextPipeline):
     ) -> TextClassificationOutput:
         if not engine_outputs:
             return TextClassificationOutput(labels=[], scores=[])
-        logits = engine_outputs[0]
+        logits = self.logits(engine_outputs)
         independent = logits.shape[-1] == 1 or self.config.get("problem_type") == "multi_label_classification"
         scores = sigmoid(logits) if independent else softmax(logits)
         ranked = np.argsort(-scores, axis=-1, kind="stable")[:, : self.top_k]

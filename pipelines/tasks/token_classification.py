@@ -135,7 +135,7 @@ class TokenClassificationPipeline(TextPipeline):
         starts = _word_starts(context["words"])
         predictions = []
         for text, encoding, logits in zip(
-            context["texts"], context["pieces"], engine_outputs[0], strict=True
+            context["texts"], context["pieces"], self.logits(engine_outputs), strict=True
         ):
             found = entities(
                 self._pieces(text, encoding, logits, starts), self.aggregation_strategy, self._vocabulary

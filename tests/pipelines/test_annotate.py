@@ -42,14 +42,14 @@ def test_masks_tint_their_pixels() -> None:
 
 def test_a_folder_is_drawn_into_another(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "in" / "deeper").mkdir(parents=True)
-    for name in ("one.png", "deeper/two.jpg"):
+    for name in ("one.png", "deeper/two.jpg", "deeper/one.png"):
         Image.fromarray(np.full((160, 160, 3), 90, np.uint8)).save(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("no image")
     model = _model(tmp_path)
     out = tmp_path / "out"
     assert main([str(tmp_path / "in"), "--model-path", str(model), "--save-dir", str(out)]) == 0
-    assert sorted(file.name for file in out.iterdir()) == ["one.png", "two.png"]
-    assert capsys.readouterr().out.count("1 found") == 2
+    assert sorted(file.name for file in out.iterdir()) == ["one-2.png", "one.png", "two.png"]
+    assert capsys.readouterr().out.count("1 found") == 3
     drawn = np.asarray(Image.open(out / "one.png"))
     assert (drawn[60, 45:115] != 90).any()
 
@@ -59,6 +59,8 @@ def test_a_folder_is_drawn_into_another(tmp_path: Path, capsys: Any) -> None:
     [
         (["missing.png"], "neither an image"),
         (["x.png", "--task", "sentiment-analysis"], "does not answer with boxes"),
+        (["x.png", "--conf-thres", "much"], "invalid float value"),
+        ([], "required: source"),
     ],
 )
 def test_the_command_says_what_is_wrong(
@@ -66,12 +68,21 @@ def test_the_command_says_what_is_wrong(
 ) -> None:
     from stand_in_engine import StandInEngine
 
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save("x.png")
     if "sentiment-analysis" in arguments:
         monkeypatch.setitem(ENGINES, "engine", StandInEngine)
     else:
         arguments = [*arguments, "--model-path", str(_model(tmp_path))]
     assert main([*arguments, "--save-dir", str(tmp_path / "out")]) == 2
-    assert message in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_label_at_the_edge_stays_in_the_image() -> None:
+    drawn = np.asarray(annotate(np.full((60, 100, 3), 128, np.uint8), [[90, 2, 99, 50]], ["Trouser"], [0.9]))
+    assert (drawn[2:10, :80] != 128).any()
 
 
 def _model(folder: Path) -> Path:

@@ -25,6 +25,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ENGINE_STUBS", str(tmp_path / "stubs.yaml"))
     monkeypatch.setenv("SPARSEZOO_MODELS_PATH", str(tmp_path / "old"))
     monkeypatch.delenv("SPARSELANE_ZOO", raising=False)
+    monkeypatch.delenv("ENGINE_ZOO", raising=False)
     monkeypatch.setitem(ENGINES, "engine", StandInEngine)
 
 
@@ -36,9 +37,12 @@ def _deployment(folder: Path, onnx_file: str = "model.onnx") -> Path:
     return folder
 
 
-@pytest.mark.parametrize("inner", ["model.onnx", "deployment/model.onnx"])
-def test_own_copies_of_the_zoo_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str) -> None:
-    monkeypatch.setenv("SPARSELANE_ZOO", str(tmp_path / "copies"))
+@pytest.mark.parametrize("variable", ["SPARSELANE_ZOO", "ENGINE_ZOO"])
+@pytest.mark.parametrize("inner", ["model.onnx", "deployment/model.onnx", "onnx/model.onnx"])
+def test_own_copies_of_the_zoo_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "copies"))
     folder = tmp_path / "copies" / STUB.removeprefix("zoo:")
     _deployment(folder, inner)
     assert locate(STUB).onnx_file == folder / inner
@@ -96,3 +100,21 @@ def test_an_exporters_folder_keeps_its_tokenizer_above_the_file(tmp_path: Path) 
     folder = _deployment(tmp_path / "exported", "onnx/model.onnx")
     assert locate(str(folder)).folder == folder
     assert Pipeline.create("sentiment-analysis", folder)("a").labels
+
+
+def test_a_missing_default_asks_for_a_model_of_its_task(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pipelines.deployment.models_folder", lambda: tmp_path)
+    (tmp_path / "garments-cnn-int8").mkdir()
+    (tmp_path / "garments-cnn-int8" / "model.onnx").touch()
+    with pytest.raises(ModelNotFoundError, match="a model for that task") as error:
+        Pipeline.create("yolo")
+    assert "object_detection" in str(error.value)
+    assert "garments-cnn" not in str(error.value)
+
+
+def test_an_unknown_embedded_model_is_answered_with_the_known_ones_and_their_tasks() -> None:
+    with pytest.raises(ModelNotFoundError, match=r'did you mean "garments-cnn-int8"') as error:
+        locate("embedded:garments-cnn")
+    assert "ner-minilm-l6-int8 (token_classification)" in str(error.value)

@@ -10,13 +10,14 @@ import pytest
 from pydantic import BaseModel
 
 import pipelines
-from engine import Engine
+from engine import Context, Engine, MultiModelEngine
 from engine.utils import generate_random_inputs, model_to_path
 from pipelines import Pipeline, question_answering_pipeline
 
 MODELS = Path(pipelines.__file__).parent / "models"
 SENTIMENT = "zoo:nlp/sentiment_analysis/obert-base/pytorch/huggingface/sst2/pruned90_quant-none"
 ANSWERS = "zoo:nlp/question_answering/bert-base_cased/pytorch/huggingface/squad/pruned90_quant-none"
+PIXELS = "zoo:cv/classification/resnet_v1-50/pytorch/sparseml/imagenet/pruned95_quant-none"
 STAND_INS = {SENTIMENT: "sentiment-minilm-l3-pruned80-int8", ANSWERS: "qa-minilm-l6-int8"}
 CONTEXT = (
     "DeepSparse is sparsity-aware inference runtime offering GPU-class performance on CPUs and APIs to integrate ML "
@@ -34,12 +35,6 @@ def _zoo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPARSELANE_ZOO", str(tmp_path))
 
 
-@pytest.fixture
-def _answers() -> None:
-    if not (MODELS / STAND_INS[ANSWERS] / "model.onnx").is_file():
-        pytest.skip(f"needs the model {STAND_INS[ANSWERS]}, which tools/train/qa.py makes")
-
-
 def test_an_engine_takes_a_stub_and_random_inputs() -> None:
     batch_size = 1
     bert_engine = Engine(model=SENTIMENT, batch_size=batch_size, scheduler="multi_stream")
@@ -47,6 +42,17 @@ def test_an_engine_takes_a_stub_and_random_inputs() -> None:
     output = bert_engine(inputs)
     assert [array.shape for array in output] == [(1, 2)]
     assert output[0].dtype == np.float32
+
+
+@pytest.mark.slow
+def test_an_engine_in_a_context_answers_a_batch_of_64(tmp_path: Path) -> None:
+    place = tmp_path / PIXELS.removeprefix("zoo:")
+    place.mkdir(parents=True)
+    (place / "model.onnx").symlink_to(Path(model_to_path("synthetic:resnet50-p95-qdq")).resolve())
+    context = Context(num_streams=2)
+    engine_b64 = MultiModelEngine(model=PIXELS, context=context, batch_size=64)
+    output_b64 = engine_b64([np.random.default_rng(0).random((64, 3, 224, 224)).astype(np.single)])
+    assert output_b64[0].shape == (64, 1000)
 
 
 def test_a_sentiment_pipeline_prints_labels_and_scores() -> None:
@@ -57,7 +63,6 @@ def test_a_sentiment_pipeline_prints_labels_and_scores() -> None:
     assert str(prediction).startswith("labels=['positive'] scores=[0.9")
 
 
-@pytest.mark.usefixtures("_answers")
 def test_the_default_model_answers_a_question() -> None:
     qa_pipeline = Pipeline.create(task="question-answering")
     found: Any = qa_pipeline(question="who is mark?", context="mark is batman")
@@ -66,7 +71,6 @@ def test_the_default_model_answers_a_question() -> None:
     assert question_answering_pipeline()(question="who is mark?", context="mark is batman") == found
 
 
-@pytest.mark.usefixtures("_answers")
 @pytest.mark.parametrize("sequence_length", [128, 64, [16, 128]])
 def test_questions_are_answered_at_every_length(sequence_length: Any) -> None:
     pipeline = Pipeline.create(

@@ -16,7 +16,7 @@ from stand_in_engine import StandInEngine
 from engine import Engine, OptionError
 from pipelines import ENGINES, Pipeline
 from pipelines.buckets import BucketedEngine, skips_padding
-from pipelines.lengths import STEPS, Lengths
+from pipelines.lengths import Lengths
 
 TASK = "sentiment-analysis"
 
@@ -152,25 +152,13 @@ def test_lengths_end_at_the_models_positions() -> None:
     assert Lengths.read(None, 300).fitting(1000) == 300
 
 
-def test_open_rows_of_all_lengths_need_no_more_plans_than_are_kept() -> None:
-    plans = {Lengths((), 512).rounded(tokens) for tokens in range(1, 513)}
-    assert plans == set(STEPS)
-    assert len(STEPS) <= 8
-    assert all(step % 16 == 0 for step in STEPS)
-    assert len({step for step in plans if step <= 128}) <= 8
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000))
-def test_rounded_lengths_hold_their_rows_and_end_at_the_longest(tokens: int, longest: int) -> None:
-    tokens = min(tokens, longest)
-    assert tokens <= Lengths((), longest).rounded(tokens) <= longest
-
-
 @pytest.mark.parametrize("task", [TASK, "ner"])
-def test_rounded_rows_give_what_exact_rows_give(task: str) -> None:
+@pytest.mark.parametrize(("batch_size", "copies"), [(None, 1), (None, 8), (3, 1)])
+def test_grouped_rows_give_what_exact_rows_give(task: str, batch_size: int | None, copies: int) -> None:
     """Text by text at its own length, which nothing pads, and all together."""
     texts = ["x", "Ada lived in London. " * 2, "Not bad at all, " * 6, "Rome is old and Paris is not. " * 9]
-    rounded: Any = Pipeline.create(task, sequence_length=None, batch_size=None)
+    texts += [f"{text} again" for text in texts[:3]] * (copies - 1) + ["long " * 150]
+    rounded: Any = Pipeline.create(task, sequence_length=None, batch_size=batch_size)
     assert skips_padding(rounded.engine)
     arrays = rounded.to_arrays(texts)
     mask = dict(zip(rounded.engine.input_names, arrays, strict=True))["attention_mask"]

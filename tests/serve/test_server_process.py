@@ -73,6 +73,26 @@ def test_the_documented_requests_are_answered_and_sigterm_ends_it(tmp_path: Path
             pass
 
 
+def test_files_are_taken_in_chunks_of_unknown_length(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.new("L", (28, 28), 90).save(tmp_path / "image.png")
+    head = b'--x\r\nContent-Disposition: form-data; name="images"; filename="image.png"\r\n\r\n'
+    body = head + (tmp_path / "image.png").read_bytes() + b"\r\n--x--\r\n"
+    file = tmp_path / "server.yaml"
+    file.write_text("max_body_bytes: 4096\nendpoints: [{task: image-classification}]", encoding="utf-8")
+    with _server("--config-file", str(file)) as (_, port):
+        for sent, expected in ((body, 200), (body[:-7] + bytes(9000) + body[-7:], 413)):
+            connection = HTTPConnection("127.0.0.1", port, timeout=60)
+            parts = (sent[place : place + 100] for place in range(0, len(sent), 100))
+            kind = {"Content-Type": "multipart/form-data; boundary=x"}
+            connection.request("POST", "/predict", parts, kind, encode_chunked=True)
+            response = connection.getresponse()
+            content = json.loads(response.read())
+            connection.close()
+            assert response.status == expected, content
+            assert ("labels" in content) is (expected == 200)
+
+
 def test_a_request_that_has_begun_is_answered_after_sigterm() -> None:
     body = json.dumps(SEED).encode()
     head = f"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +23,28 @@ _BASE_NAMES = {
     "outer": "output.dense",
     "outer_norm": "output.LayerNorm",
 }
+
+
+def config(head: str, words: int, layers: int, labels: Sequence[str] = ()) -> dict[str, object]:
+    """The config.json beside a model: transformers' `BertFor<head>`, with labels where the task has some."""
+    described: dict[str, object] = {
+        "architectures": [f"BertFor{head}"],
+        "model_type": "bert",
+        "vocab_size": words,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": layers,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INNER,
+        "hidden_act": "gelu",
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+    }
+    if labels:
+        described["id2label"] = {str(index): label for index, label in enumerate(labels)}
+        described["label2id"] = {label: index for index, label in enumerate(labels)}
+    return described
 
 
 class Layer(nn.Module):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from encoder import HEADS, HIDDEN, INNER, POSITIONS, TextModel, start_from
+from encoder import POSITIONS, TextModel, config, start_from
 from export import export, quantise, share_of_zeros
 from loop import Stage, is_finished, logits_of, run_stage
 from machine import Slices, arguments, report, session
@@ -132,26 +132,6 @@ def onnx_logits(path: Path, rows: Sentences, gate: Slices) -> list[np.ndarray]:
     return found
 
 
-def config(words: int) -> dict[str, object]:
-    """The config.json beside the model."""
-    return {
-        "architectures": ["BertForTokenClassification"],
-        "model_type": "bert",
-        "vocab_size": words,
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "intermediate_size": INNER,
-        "hidden_act": "gelu",
-        "max_position_embeddings": POSITIONS,
-        "type_vocab_size": 2,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-        "id2label": {str(index): tag for index, tag in enumerate(TAGS)},
-        "label2id": {tag: index for index, tag in enumerate(TAGS)},
-    }
-
-
 def main() -> None:
     """Train, prune, export, quantise and score."""
     parser = arguments(__doc__, base="folder of the base encoder", data="folder of ner-*.jsonl.gz")
@@ -165,7 +145,9 @@ def main() -> None:
     training = read_rows(args.data / "ner-train.jsonl.gz")
     texts = [" ".join(row["tokens"]) for row in training]
     kept = trim_vocabulary(args.base, args.work, texts, frequent=8000, least=3, positions=POSITIONS)
-    (args.work / "config.json").write_text(json.dumps(config(len(kept)), indent=2) + "\n")
+    (args.work / "config.json").write_text(
+        json.dumps(config("TokenClassification", len(kept), LAYERS, TAGS), indent=2) + "\n"
+    )
     tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
     rows, held_out = (
         encode(tokenizer, training),

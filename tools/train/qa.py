@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from encoder import HEADS, HIDDEN, INNER, POSITIONS, Spans, TextModel, start_from
+from encoder import POSITIONS, Spans, TextModel, config, start_from
 from export import export, quantise, share_of_zeros
 from loop import Stage, run_stage
 from machine import Slices, arguments, report, session
@@ -139,24 +139,6 @@ def evaluate(path: Path, tokenizer: Tokenizer, questions: list[Question], gate: 
     return {"exact": round(100 * exact / count, 2), "f1": round(100 * overlap / count, 2), "questions": count}
 
 
-def config(words: int) -> dict[str, object]:
-    """The config.json beside the model."""
-    return {
-        "architectures": ["BertForQuestionAnswering"],
-        "model_type": "bert",
-        "vocab_size": words,
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "intermediate_size": INNER,
-        "hidden_act": "gelu",
-        "max_position_embeddings": POSITIONS,
-        "type_vocab_size": 2,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-    }
-
-
 def main() -> None:
     """Train, export, quantise and score."""
     parser = arguments(__doc__, base="folder of the base encoder", data="folder of qa-*.jsonl.gz")
@@ -171,7 +153,9 @@ def main() -> None:
     everything = read_questions(args.data / "qa-train.jsonl.gz")
     texts = [*dict.fromkeys(q.context for q in everything), *(q.text for q in everything)]
     kept = trim_vocabulary(args.base, args.work, texts, frequent=8000, least=5, positions=POSITIONS)
-    (args.work / "config.json").write_text(json.dumps(config(len(kept)), indent=2) + "\n")
+    (args.work / "config.json").write_text(
+        json.dumps(config("QuestionAnswering", len(kept), LAYERS), indent=2) + "\n"
+    )
     tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
     rows = [row for question in training for row in windows(tokenizer, question)]
     lengths = [len(row.ids) for row in rows]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from encoder import HEADS, HIDDEN, INNER, POSITIONS, TextModel, start_from
+from encoder import POSITIONS, TextModel, config, start_from
 from export import export, quantise, share_of_zeros
 from loop import Stage, is_finished, logits_of, run_stage
 from machine import Slices, arguments, report, session
@@ -74,28 +74,6 @@ def accuracy(path: Path, rows: list[list[int]], labels: NDArray[np.int64], gate:
     return round(right / len(rows), 4)
 
 
-def config(words: int) -> dict[str, object]:
-    """The config.json beside the model."""
-    return {
-        "architectures": ["BertForSequenceClassification"],
-        "model_type": "bert",
-        "vocab_size": words,
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "intermediate_size": INNER,
-        "hidden_act": "gelu",
-        "max_position_embeddings": POSITIONS,
-        "type_vocab_size": 2,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-        "num_labels": len(LABELS),
-        "problem_type": "single_label_classification",
-        "id2label": {str(index): label for index, label in enumerate(LABELS)},
-        "label2id": {label: index for index, label in enumerate(LABELS)},
-    }
-
-
 def main() -> None:
     """Train, prune, export, quantise and score."""
     parser = arguments(__doc__, base="folder of the base encoder", data="folder of the sentences")
@@ -105,7 +83,11 @@ def main() -> None:
     more, more_labels = read_tsv(args.data / "reviews-train.tsv.gz")
     texts, labels = texts + more * 2, np.concatenate([labels, more_labels, more_labels])
     kept = trim_vocabulary(args.base, args.work, texts, frequent=20000, least=1, positions=POSITIONS)
-    (args.work / "config.json").write_text(json.dumps(config(len(kept)), indent=2) + "\n")
+    described = config("SequenceClassification", len(kept), LAYERS, LABELS) | {
+        "num_labels": len(LABELS),
+        "problem_type": "single_label_classification",
+    }
+    (args.work / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
     rows, truth = encode(tokenizer, texts, LONGEST), torch.from_numpy(labels)
     lengths = [len(row) for row in rows]

@@ -21,8 +21,11 @@ STREAM_AHEAD = 4096
 
 @inner
 def prefetch_stream(entries: int, count: int) -> None:
-    """Ask for as many bytes as the group at hand has, some groups further on."""
-    for line in range(0, count, 64):
+    """Ask for as many bytes as the group at hand has, some groups further on; few groups need the loop."""
+    prefetch(entries + STREAM_AHEAD)
+    prefetch(entries + STREAM_AHEAD + 64)
+    prefetch(entries + STREAM_AHEAD + 128)
+    for line in range(192, count, 64):
         prefetch(entries + STREAM_AHEAD + line)
 
 

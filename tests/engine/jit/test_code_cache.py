@@ -14,12 +14,20 @@ from engine.kernels.norm.rows import normalize
 normalize.load()
 print(normalize.cache_hit)
 """
+# Its machine code names functions of Numba's runtime, which the linker looks for when the next kernel is loaded.
+WITH_RUNTIME = """
+from engine.kernels.plain.copy import copy_rows as kernel
+kernel.load()
+from engine.kernels.norm.rows import normalize
+normalize.load()
+print(kernel.cache_hit)
+"""
 
 
-def _hit(cache: str) -> bool:
+def _hit(cache: str, probe: str = PROBE) -> bool:
     environment = {**os.environ, "ENGINE_CACHE_DIR": cache}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip() == "True"
 
@@ -27,6 +35,11 @@ def _hit(cache: str) -> bool:
 def test_a_second_process_finds_the_code(tmp_path: Path) -> None:
     assert not _hit(str(tmp_path))
     assert _hit(str(tmp_path))
+
+
+def test_code_that_names_numbas_runtime_is_found_too(tmp_path: Path) -> None:
+    assert not _hit(str(tmp_path), WITH_RUNTIME)
+    assert _hit(str(tmp_path), WITH_RUNTIME)
 
 
 def test_damaged_files_are_compiled_anew(tmp_path: Path) -> None:

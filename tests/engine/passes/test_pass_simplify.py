@@ -45,6 +45,21 @@ def test_reshapes_there_and_back_vanish() -> None:
     check(b, X, {"Neg": 1}, exact=True)
 
 
+@pytest.mark.parametrize("index", [0, 3, -1, [2], [1, 2], [-2, -1], [0, 1, 2, 3]])
+def test_features_taken_one_by_one_are_a_slice(index: int | list[int]) -> None:
+    b, x = fed()
+    b.output(b.op("Neg", b.op("Gather", x, b.weight(np.array(index, np.int64)), axis=-1)))
+    after = check(b, X, exact=True)
+    assert graph.census(after)["Gather"] == 0
+
+
+@pytest.mark.parametrize(("index", "axis"), [([2, 1], -1), ([0, 2], -1), ([-1, 0], -1), ([[0]], -1), (1, 1)])
+def test_other_features_and_other_axes_stay_gathered(index: int | list[int], axis: int) -> None:
+    b, x = fed()
+    b.output(b.op("Neg", b.op("Gather", x, b.weight(np.array(index, np.int64)), axis=axis)))
+    assert graph.census(check(b, X, exact=True))["Gather"] == 1
+
+
 def test_factors_of_one_vanish() -> None:
     b, x = fed()
     b.output(b.op("Neg", b.op("Div", b.op("Mul", b.number(1), x), b.weight(np.ones(1, np.float32)))))
