@@ -19,18 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from engine.jit import Kernel, inner, kernel
+from engine.jit import Kernel, inner
 from engine.kernels.attention.rows import (
     add_mask_of_queries,
-    attention_of,
+    attend_kernel,
     exponentials,
-    fill_with_zeros,
     key_mask,
     keys_of,
     lane_address,
     scaled,
 )
-from engine.kernels.products.epilogue import epilogue_of, quantized, store_rows
+from engine.kernels.products.epilogue import quantized
 from engine.kernels.simd.arithmetic import least, maximum, splat_f32, splat_i32, to_float
 from engine.kernels.simd.dot import dot_u8s8
 from engine.kernels.simd.memory import load_f32, load_i32, read_i32, store_f32, store_i32
@@ -160,6 +159,12 @@ def _mix_values(rows: int) -> Callable[..., None]:
     return mix
 
 
+@inner
+def _context_place(a: Any, scratch: int) -> int:
+    place: int = scratch + 16 * a.depth + 84 * ((a.keys + 15) // 16 * 16)
+    return place
+
+
 def quantized_attention_kernel(rows: int) -> Kernel:
     """The kernel whose register tiles hold `rows` keys or features."""
     score, mix = _score_keys(rows), _mix_values(rows)
@@ -185,24 +190,7 @@ def quantized_attention_kernel(rows: int) -> Kernel:
         mix(a, first, keys, head, probabilities, context)
         _finish_context(a, context, total)
 
-    @kernel("attention_u8", f"{rows}x16")
-    def attend(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-        a = attention_of(args)
-        e = epilogue_of(a.epilogue)
-        blocks = a.q_pitch // 16
-        context = scratch + 16 * a.depth + 84 * ((a.keys + 15) // 16 * 16)
-        for index in range(tile_begin, tile_end):
-            head = index % a.heads
-            group = index // a.heads
-            lane = 16 * group
-            if index < a.tiles:
-                head_of_queries(a, group, group // blocks, head, group % blocks, scratch, context)
-            else:
-                fill_with_zeros(context, a.depth)
-            y = lane_address(e.y, e.y_panel, e.row_bytes, lane)
-            store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
-
-    return attend
+    return attend_kernel("attention_u8", rows, head_of_queries, _context_place)
 
 
 KERNELS = {rows: quantized_attention_kernel(rows) for rows in (8, 4, 2, 1)}

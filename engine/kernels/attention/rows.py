@@ -242,6 +242,12 @@ def fill_with_zeros(context: int, depth: int) -> None:
         store_f32(splat_f32(np.float32(0)), context + row * 64)
 
 
+@inner
+def _context_place(a: Any, scratch: int) -> int:
+    place: int = scratch + (a.keys + 15) // 16 * 1024
+    return place
+
+
 def attention_kernel(rows: int) -> Kernel:
     """The kernel whose register tiles hold `rows` keys or features."""
     score, mix = _score_keys(rows), _mix_values(rows)
@@ -266,12 +272,24 @@ def attention_kernel(rows: int) -> Kernel:
             at = context + row * 64
             store_f32(load_f32(at) * factor, at)
 
-    @kernel("attention_f32", f"{rows}x16")
+    return attend_kernel("attention_f32", rows, head_of_queries, _context_place)
+
+
+def attend_kernel(
+    family: str, rows: int, head_of_queries: Callable[..., None], context_place: Callable[..., int]
+) -> Kernel:
+    """The kernel that takes heads and groups of sixteen queries, and stores their contexts.
+
+    head_of_queries   inner function of one tile: record, group, sequence, head, group of the sequence, scratch, context
+    context_place     inner function of record and scratch: where the context stands
+    """
+
+    @kernel(family, f"{rows}x16")
     def attend(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = attention_of(args)
         e = epilogue_of(a.epilogue)
         blocks = a.q_pitch // 16
-        context = scratch + (a.keys + 15) // 16 * 1024
+        context = context_place(a, scratch)
         for index in range(tile_begin, tile_end):
             head = index % a.heads
             group = index // a.heads
