@@ -46,7 +46,7 @@ def compile_plan(model: Model, shapes: Shapes, machine: Machine, weights: Weight
     program = lower(graph, machine, weights)
     if machine.skip_padding:
         program = replace(program, padding=padding_input(graph))
-    plan = build(program, machine.members)
+    plan = build(program, machine.members + machine.helpers)
     let_go(model.files)
     return Compiled(plan, graph, record, _supported(graph, plan), program)
 

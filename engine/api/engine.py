@@ -27,7 +27,7 @@ from engine.api.placement import Placement, SharedModel, place
 from engine.api.plans import Plans, Shapes
 from engine.api.scheduler import Scheduler, scheduler_of
 from engine.compiler import Compiled
-from engine.errors import ClosedError, OptionError, SparselaneError
+from engine.errors import OptionError, SparselaneError
 from engine.jit import active_level, check_level
 from engine.kernels.row import Array
 from engine.lowering.builder import Machine
@@ -49,7 +49,7 @@ class Engine:
     num_streams   requests at once; None: the scheduler decides. A scheduler's name is taken in this place too
     scheduler     a Scheduler or its name
     input_shapes  whole shapes of the inputs, one list each (or one for all)
-    precision     "f32", or "bf16": products of float32 may be computed in bfloat16 where that is faster (AMX)
+    precision     "f32", or "bf16": products of float32 may be computed in bfloat16 where that is faster (AMX, AVX512-BF16)
     kernel        a family of product kernels to use wherever it fits, as ENGINE_KERNEL; None: the fastest as predicted
 
     Positions that the attention mask calls padding cost nothing, where a model lets them out of every attention:
@@ -98,12 +98,13 @@ class Engine:
         # Overrides hold for the file's fixed dimensions too: a model of batch 1 may be compiled for 8.
         self._model = replace(self._model, inputs=tuple(map(with_shape, self._model.inputs, self._shapes)))
         machine = Machine(
-            self._streams.members,
+            self._streams.members_of_one,
             l2_bytes(),
             check_precision(precision),
             check_kernel(kernel),
             self._streams.parts,
             skip_padding,
+            self._streams.members - self._streams.members_of_one,
         )
         limit = environment_int("ENGINE_PLANS", 8, least=1)
         self._plans = Plans(self._model, machine, self._shared.stores, self._streams, limit)
@@ -158,9 +159,6 @@ class Engine:
 
     def _run(self, inp: list[Array], limits: Limits | None) -> list[Array]:
         """Outputs of checked inputs, on the stream that is free next."""
-        if self._closed:
-            message = "the engine was closed; make a new one."
-            raise ClosedError(message)
         plans, line = self._plans.find(tuple([array.shape for array in inp])), self._streams.line
         ticket = Ticket(plans.seconds)
         try:

@@ -10,10 +10,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from engine.api.arguments import Dims
 from engine.compiler import Compiled, compile_plan
+from engine.errors import ClosedError
 from engine.frontend import Model
 from engine.lowering.builder import Machine
 from engine.machine.topology import pin_this_thread
@@ -23,7 +23,7 @@ from engine.runtime.fork import renew_after_fork
 from engine.runtime.streams import Streams
 
 Shapes = tuple[Dims, ...]
-Result = TypeVar("Result")
+PAGE = 4096
 # How much the last request counts in the time that the next is expected to take.
 _FRESH = 0.2
 
@@ -39,6 +39,10 @@ class PlanSet:
     def took(self, seconds: float) -> None:
         """Remember the time of a request."""
         self.seconds += (seconds - self.seconds) * (_FRESH if self.seconds else 1.0)
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the engine was closed; make a new one.")
 
 
 class Plans:
@@ -64,6 +68,7 @@ class Plans:
             for node in range(len(stores))
         ]
         self._sets: OrderedDict[Shapes, PlanSet] = OrderedDict()
+        self._closed = False
         self.renew()
         renew_after_fork(self)
 
@@ -75,7 +80,7 @@ class Plans:
         return len(self._sets)
 
     def find(self, shapes: Shapes) -> PlanSet:
-        """The plans for these shapes; compiles for every stream when they are new."""
+        """The plans for these shapes; compiles for every stream when they are new. Raises ClosedError."""
         with self._kept:
             found = self._sets.get(shapes)
             if found is not None:
@@ -83,38 +88,46 @@ class Plans:
                     self._sets.move_to_end(shapes)
                 return found
         with self._compiling:
-            if shapes in self._sets:
-                return self._sets[shapes]
+            found, stores = self._sets.get(shapes), self._stores
+            if found is not None:
+                return found
+            if self._closed:
+                raise _closed()
             made = PlanSet()
             for stream, node in enumerate(self._nodes):
-                made.plans[stream] = self._on_node(node, self._placed(made, shapes, node))
+                made.plans[stream] = self._on_node(node, self._placed(made, shapes, node, stores[node]))
             with self._kept:
+                if self._closed:
+                    raise _closed()
                 self._sets[shapes] = made
                 while len(self._sets) > self._limit:
                     self._sets.popitem(last=False)
             return made
 
-    def _placed(self, made: PlanSet, shapes: Shapes, node: int) -> Callable[[], Plan]:
+    def _placed(self, made: PlanSet, shapes: Shapes, node: int, store: WeightStore) -> Callable[[], Plan]:
         def place() -> Plan:
             if node in made.compiled:
-                return build(made.compiled[node].program, self._machine.members)
+                return build(made.compiled[node].program, self._machine.members + self._machine.helpers)
             named = dict(zip(self._model.input_names, shapes, strict=True))
-            made.compiled[node] = compile_plan(self._model, named, self._machine, self._stores[node])
+            made.compiled[node] = compile_plan(self._model, named, self._machine, store)
             return made.compiled[node].plan
 
         return place
 
-    def _on_node(self, node: int, make: Callable[[], Result]) -> Result:
+    def _on_node(self, node: int, make: Callable[[], Plan]) -> Plan:
         """Memory comes from the node of the thread that touches it first."""
         if len(self._node_cpus) == 1:
             return make()
-        made: list[Result] = []
+        made: list[Plan] = []
         failed: list[BaseException] = []
 
         def touch() -> None:
             pin_this_thread(*self._node_cpus[node])
             try:
-                made.append(make())
+                plan = make()
+                # Each page of the arena, once: no caller on another node should be the first to write there.
+                plan.memory[0][::PAGE] = 0
+                made.append(plan)
             except BaseException as error:
                 failed.append(error)
 
@@ -133,5 +146,6 @@ class Plans:
     def close(self) -> None:
         """Let all plans and weights go."""
         with self._kept:
+            self._closed = True
             self._sets.clear()
             self._stores = ()

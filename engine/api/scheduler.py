@@ -13,8 +13,6 @@ class Scheduler(str, Enum):  # noqa: UP042 - prints as Scheduler.default, as it 
     single_stream   one request at a time on all cores; others wait in order of arrival
     multi_stream    several at once, each on its own cores
     elastic         several at once, spread over memory nodes
-
-    This version runs every scheduler's requests one at a time.
     """
 
     default = "single_stream"

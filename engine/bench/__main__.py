@@ -1,6 +1,7 @@
 """`python -m engine.bench MODEL`: see arguments.py for the flags, report.py for what is printed.
 
-`python -m engine.bench --kernels`: see the folder kernels; `... MODEL --layers`: see the folder layers.
+`python -m engine.bench --kernels`: see the folder kernels; `... MODEL --layers`: see the folder layers;
+`... MODEL --schedulers`: see the folder schedulers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bench import report, sweep
-from engine.bench.arguments import parse_arguments
+from engine.bench.arguments import check_export_path, parse_arguments
 from engine.bench.engines import check_engine
 from engine.bench.foreign import FOREIGN
 from engine.bench.job import SCENARIOS, Job, concrete_shapes, has_open_dimensions
@@ -23,7 +24,8 @@ from engine.bench.kernels import command as kernels
 from engine.bench.kernels.plot import check_plotting
 from engine.bench.layers import command as layers
 from engine.bench.machine import describe_machine, load_warning, other_load
-from engine.bench.turns import Measurement, measure_alone, measure_in_turns
+from engine.bench.schedulers import command as schedulers
+from engine.bench.turns import Measurement, measure_alone, measure_in_turns, measure_loads
 from engine.bench.validate import Agreement, compare, reference_outputs
 from engine.errors import OptionError
 from engine.frontend import open_model
@@ -40,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return kernels.run(given)
         if "--layers" in given:
             return layers.run(given)
+        if "--schedulers" in given:
+            return schedulers.run(given)
         _run(parse_arguments(given))
     except KeyboardInterrupt:
         return 130
@@ -58,7 +62,7 @@ def _run(options: argparse.Namespace) -> None:
         check_engine(engine)
     if options.validate:
         check_engine("onnxruntime")
-    _check_export_path(options.export_path)
+    check_export_path(options.export_path)
     job = _job(options)
     if options.thread_pinning:
         # Read by our engine when it opens; the processes of a comparison inherit it.
@@ -78,16 +82,16 @@ def _run(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace, job: Job) -> None:
     if options.plot:
         check_plotting(Path(options.plot))
-    points = []
-    for load in sweep.loads(job):
-        points.append(
-            sweep.point(load, report.summary_of(load, measure_alone(load, "engine", outputs=False)))
-        )
-        _note(options, f"{load.streams} streams, batch {load.batch_size}: measured")
+    loads = list(sweep.loads(job))
+    points = [
+        sweep.point(load, report.summary_of(load, measurement))
+        for load, measurement in zip(loads, measure_loads(loads), strict=True)
+    ]
     print(sweep.table(points))
     machine = describe_machine()
     if options.plot:
-        sweep.draw(points, f"{job.model}: {machine['cpu']}, {machine['isa_in_use']}", Path(options.plot))
+        title = f"{Path(job.model).name}: {machine['cpu']}, {machine['isa_in_use']}, {job.cores} cores"
+        sweep.draw(points, title, Path(options.plot))
     if options.export_path:
         content = {"machine": machine, "model": job.model, "loads": [point.as_json() for point in points]}
         Path(options.export_path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -96,13 +100,6 @@ def _sweep(options: argparse.Namespace, job: Job) -> None:
 def _note(options: argparse.Namespace, text: str | None) -> None:
     if text and not options.quiet:
         print(text, file=sys.stderr)
-
-
-def _check_export_path(export_path: str | None) -> None:
-    """Better now than after ten seconds of measuring."""
-    if export_path and not Path(export_path).absolute().parent.is_dir():
-        message = f"cannot export to {export_path}: its folder does not exist."
-        raise OptionError(message)
 
 
 def _job(options: argparse.Namespace) -> Job:

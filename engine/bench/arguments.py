@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.bench.engines import ENGINES
@@ -19,10 +20,17 @@ example 'synthetic:bert-base?sparsity=0.9&quantized=1' or synthetic:resnet50-p95
 `python -m engine.bench --kernels [FAMILY ...]` times the product kernels instead; --kernels --help shows its flags."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises instead of leaving the process, so that there is one place that prints errors."""
 
     def error(self, message: str) -> NoReturn:
+        raise OptionError(message)
+
+
+def check_export_path(export_path: str | None) -> None:
+    """Better before the measuring than after it. Raises OptionError."""
+    if export_path and not Path(export_path).absolute().parent.is_dir():
+        message = f"cannot export to {export_path}: its folder does not exist."
         raise OptionError(message)
 
 
@@ -132,7 +140,7 @@ _FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; `engine` is a list without repetition. Raises OptionError."""
-    parser = _Parser(
+    parser = Parser(
         "python -m engine.bench",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -82,25 +82,28 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     sheet, panel = pyplot.subplots(figsize=(8, 6))
     for streams in sorted({p.streams for p in points}):
         line = [p for p in points if p.streams == streams]
-        panel.plot(
-            [p.median for p in line],
-            [p.items_per_second for p in line],
-            marker="o",
-            label=f"{streams} streams",
-        )
+        medians, rates = [p.median for p in line], [p.items_per_second for p in line]
+        name = "1 stream" if streams == 1 else f"{streams} streams"
+        (drawn,) = panel.plot(medians, rates, marker="o", label=name)
+        panel.hlines(rates, medians, [p.p99 for p in line], colors=drawn.get_color(), alpha=0.35, linewidth=3)
         for p in line:
-            panel.annotate(f"batch {p.batch_size}", (p.median, p.items_per_second))
+            place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
+            panel.annotate(f"batch {p.batch_size}", (p.median, p.items_per_second), **place)
     panel.set_xscale("log")
-    panel.set_xlabel("median latency of a request, ms")
+    panel.set_ylim(bottom=0, top=1.12 * max(p.items_per_second for p in points))
+    panel.margins(x=0.08)
+    for axis in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+        axis(ticker.FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "1235" else ""))
+    panel.set_xlabel("median latency of a request, ms (bars: to the 99th percentile)")
     panel.set_ylabel("items per second")
     panel.set_title(title)
     panel.grid(visible=True, which="both", alpha=0.3)
-    panel.legend()
+    panel.legend(loc="lower right")
     sheet.tight_layout()
     sheet.savefig(path, dpi=120)
     pyplot.close(sheet)

@@ -6,6 +6,7 @@ while they wait take no core from the one that is.
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -44,6 +45,17 @@ def measure_alone(job: Job, engine: str, *, outputs: bool) -> Measurement:
     first = [np.array(output) for output in opened.run(inputs)]
     spans = take_turn(lambda: opened.run(inputs), job.seconds, job.warmup_seconds, job.streams)
     return Measurement(opened.facts, [spans], first if outputs else None)
+
+
+def measure_loads(jobs: Sequence[Job]) -> list[Measurement]:
+    """Time our engine under several loads in this process, in turns; each load's seconds are divided among its turns."""
+    opened = [open_engine("engine", job) for job in jobs]
+    turns: list[list[list[Span]]] = [[] for _ in jobs]
+    for _ in range(ROUNDS):
+        for job, engine, taken in zip(jobs, opened, turns, strict=True):
+            call = functools.partial(engine.run, job.inputs())
+            taken.append(take_turn(call, job.seconds / ROUNDS, job.warmup_seconds / ROUNDS, job.streams))
+    return [Measurement(engine.facts, taken) for engine, taken in zip(opened, turns, strict=True)]
 
 
 def measure_in_turns(job: Job, engines: Sequence[str], *, outputs: bool, debug: bool) -> list[Measurement]:

@@ -45,6 +45,7 @@ F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
 class Machine:
     """What lowering must know: members of the team, bytes of a core's L2, and what the user asked for.
 
+    helpers       members of other teams that may take part: each needs a place in memory, none counts on it
     skip_padding  whether no lanes are spent on positions that the attention mask leaves out
     parts       into which the tiles of a step are cut, one for each core or group of cores
     precision   "f32", or "bf16": products of float32 may round their operands to bfloat16
@@ -57,6 +58,7 @@ class Machine:
     family: str | None = None
     parts: int = 1
     skip_padding: bool = False
+    helpers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

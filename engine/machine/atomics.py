@@ -1,4 +1,4 @@
-"""Words that several threads read and write: atomic 64-bit operations on addresses, in sequential order."""
+"""Words that several threads read and write: atomic 64-bit operations on addresses, in sequential order if not said else."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def _relax(builder: ir.IRBuilder) -> None:
 load_word = instruction("i64", ("i64",), lambda b, a: b.load_atomic(_pointer(b, a), "seq_cst", 8))
 store_word = instruction(
     "void", ("i64", "i64"), lambda b, v, a: (b.store_atomic(v, _pointer(b, a), "seq_cst", 8), None)[1]
+)
+# The same without waiting for it to be seen: who sees it sees all that was written before.
+publish_word = instruction(
+    "void", ("i64", "i64"), lambda b, v, a: (b.store_atomic(v, _pointer(b, a), "release", 8), None)[1]
 )
 add_word = instruction(
     "i64", ("i64", "i64"), lambda b, a, n: b.atomic_rmw("add", _pointer(b, a), n, "seq_cst")

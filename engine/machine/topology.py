@@ -163,12 +163,22 @@ def topology() -> Topology:
 
 def pin_this_thread(*cpus: int) -> bool:
     """Keep the calling thread on these CPUs; False where the system has no such thing or refuses."""
+    return pin_thread(0, cpus)
+
+
+def pin_thread(thread: int, cpus: Iterable[int]) -> bool:
+    """The same for a thread of this process by its native id, 0 for the calling one."""
     if not hasattr(os, "sched_setaffinity"):
         return False
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, cpus)
+        os.sched_setaffinity(thread, cpus)
         return True
     return False
+
+
+def cpus_of_this_thread() -> frozenset[int]:
+    """The CPUs that the calling thread may run on; none where the system does not say."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
 
 @functools.cache

@@ -29,10 +29,7 @@ class Segment:
     first: int
     last: int
     request: Array
-
-    @property
-    def address(self) -> int:
-        return int(self.request.ctypes.data)
+    address: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +167,7 @@ def _segment(first: int, last: int, memory: _Memory, table: Array, counters: Arr
     rows["wait_from"][0] = -1
     request = aligned(REQUEST_WORDS, np.int64)
     request[:] = (table.ctypes.data, counters.ctypes.data, memory.scratch, memory.scratch_bytes, first, last)
-    return Segment(first, last, request)
+    return Segment(first, last, request, int(request.ctypes.data))
 
 
 def _seen(memory: _Memory) -> Any:

@@ -26,6 +26,8 @@ from engine.kernels.movement.rows import MOVEMENT, TAKE
 from engine.kernels.products.arguments import PRODUCT
 from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Span, Step
 
+REGULAR, ARRANGED, CHANGING = 0, 1, 2
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Take:
@@ -48,7 +50,7 @@ class Ragged:
     products   records with `panels` and `panel_block`; blocks: the latter of a regular request
     mapped     records with a field `map`;  grouped: with a field `groups`
     results    names of the outputs that have a row a position
-    regular    one bool: whether the plan is as it was built
+    state      one of REGULAR (as it was built), ARRANGED, CHANGING (an interrupt may leave it so)
     """
 
     mask: Array
@@ -66,7 +68,7 @@ class Ragged:
     grouped: tuple[Array, ...]
     takes: tuple[Take, ...]
     results: frozenset[str]
-    regular: Array
+    state: Array
 
 
 def token_lanes(program: Program) -> Lanes | None:
@@ -144,7 +146,7 @@ def ragged(
         tuple(of(ATTENTION)),
         tuple(_take(step, record, lanes) for step, record in steps if _takes_tokens(step, written)),
         frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
-        np.ones(1, np.bool_),
+        np.full(1, REGULAR),
     )
 
 

@@ -55,13 +55,15 @@ class Shared:
     """Memory that threads look at, and what must live as long as one may.
 
     kept    for each stream, the owners of plans that a late worker may still read
-    gone    workers that ended unasked, and the address of the mailbox each was at work on, or 0
+    gone    workers that ended unasked and were not replaced as yet
+    lost    addresses of mailboxes whose request a worker was at work on when it ended unasked
     """
 
     bells: Array
     mailboxes: Array
     kept: tuple[list[Any], ...]
-    gone: dict[int, int] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
 
     def bell(self, worker: int) -> int:
         """Address of a worker's bell."""
@@ -93,6 +95,7 @@ class Crew:
         )
         self._groups = tuple(groups)
         self._stream_of = [stream for stream, group in enumerate(groups) for _ in group]
+        self._closed = False
         self.renew()
         renew_after_fork(self)
         _crews.add(self)
@@ -108,6 +111,7 @@ class Crew:
         self._lock = threading.Lock()
         self._threads: dict[int, threading.Thread] = {}
         self.shared.gone.clear()
+        self.shared.lost.clear()
         self.shared.mailboxes[:] = 0
         first = 0
         for stream, group in enumerate(self._groups):
@@ -132,11 +136,11 @@ class Crew:
         return len(self._threads) == self.size and not self.shared.gone
 
     def start(self) -> None:
-        """Start the workers that are missing. Where the system refuses, callers do the work alone."""
+        """Start the workers that are missing. Where the system refuses, and once closed, callers do the work alone."""
         with self._lock:
-            for worker in range(self.size):
+            for worker in range(0 if self._closed else self.size):
                 if worker not in self._threads or worker in self.shared.gone:
-                    self.shared.gone.pop(worker, None)
+                    self.shared.gone.discard(worker)
                     self._start(worker)
 
     def _start(self, worker: int) -> None:
@@ -171,6 +175,11 @@ class Crew:
                 thread.join()
             self._threads.clear()
 
+    def close(self) -> None:
+        """As `stop`, for good."""
+        self._closed = True
+        self.stop()
+
 
 def _send_home(shared: Shared, workers: int) -> None:
     """Without waiting: this runs wherever the last reference went away."""
@@ -186,9 +195,11 @@ def _live(shared: Shared, worker: int, stream: int, cpus: frozenset[int]) -> Non
         work(shared.mailbox(stream), shared.bell(worker), worker + 1)
     finally:
         bell = shared.bells[worker]
+        busy, bell[_words(BUSY)] = int(bell[_words(BUSY)]), 0
         if not bell[_words(STOP)]:
-            shared.gone[worker] = int(bell[_words(BUSY)])
-        bell[_words(BUSY)] = 0
+            # The request is told first: whoever sees that the worker is gone gives its bell to another.
+            shared.lost.add(busy)
+            shared.gone.add(worker)
 
 
 _crews: weakref.WeakSet[Crew] = weakref.WeakSet()

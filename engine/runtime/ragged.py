@@ -8,7 +8,7 @@ from engine.jit import compiled
 from engine.kernels.cost import even_block
 from engine.kernels.layout import VECTOR_LANES
 from engine.machine.atomics import store_word
-from engine.plan.ragged import Ragged
+from engine.plan.ragged import ARRANGED, CHANGING, REGULAR, Ragged
 from engine.plan.steps import Array
 from engine.plan.table import CLAIMS, MOST_PARTS, ROW
 
@@ -28,14 +28,15 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
         _regular(plan)
         return None
     positions = np.flatnonzero(kept)
+    before, plan.state[0] = int(plan.state[0]), CHANGING
     vectors = _lay_out(plan, kept, positions)
     panels = -(-vectors * VECTOR_LANES // plan.lanes.width)
     _set_tiles(plan, vectors, panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = panels, even_block(panels, parts, block)
-    if plan.regular[0]:
+    if before != ARRANGED:
         _point(plan, plan.map.ctypes.data, plan.groups.ctypes.data)
-        plan.regular[0] = False
+    plan.state[0] = ARRANGED
     return positions
 
 
@@ -74,15 +75,16 @@ def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:
 
 
 def _regular(plan: Ragged) -> None:
-    if plan.regular[0]:
+    if plan.state[0] == REGULAR:
         return
+    plan.state[0] = CHANGING
     _set_tiles(plan, plan.lanes.vectors, plan.lanes.panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = plan.lanes.panels, block
     for take in plan.takes:
         take.table[:] = take.regular
     _point(plan, 0, 0)
-    plan.regular[0] = True
+    plan.state[0] = REGULAR
 
 
 @compiled("i64", "i64")

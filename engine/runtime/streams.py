@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from weakref import WeakSet
 
+from engine.machine.pinning import cpus_of_worker
 from engine.machine.topology import Core
 from engine.runtime.crew import Crew
 from engine.runtime.line import Line
 from engine.runtime.team import Team
+
+
+def _cpus_of(group: tuple[Core, ...]) -> frozenset[int]:
+    return frozenset[int]().union(*map(cpus_of_worker, group))
 
 
 class Streams:
@@ -22,7 +27,7 @@ class Streams:
         self.teams = tuple(Team(group, self.crew, stream) for stream, group in enumerate(groups))
         found = sorted({group[0].node for group in groups})
         self.nodes = tuple(found.index(group[0].node) if elastic else 0 for group in groups)
-        self.line = Line(self.nodes)
+        self.line = Line(self.nodes, [_cpus_of(group) for group in groups] if len(groups) > 1 else ())
         self._users: WeakSet[object] = WeakSet()
 
     def __len__(self) -> int:
@@ -30,8 +35,13 @@ class Streams:
 
     @property
     def members(self) -> int:
-        """Scratch places a plan must have."""
+        """Scratch places a plan must have: the caller's and those of all workers, as any may help."""
         return 1 + self.crew.size
+
+    @property
+    def members_of_one(self) -> int:
+        """The caller and the workers of a stream, where the streams differ the most of them."""
+        return 1 + min(self.crew.size, max(len(team.cores) for team in self.teams))
 
     @property
     def parts(self) -> int:
@@ -54,7 +64,7 @@ class Streams:
             team.release()
 
     def close(self) -> None:
-        """Refuse further requests and send the workers home."""
+        """Refuse further requests and send the workers home; callers in line do their work alone."""
         self.line.close()
-        self.crew.stop()
+        self.crew.close()
         self.release()

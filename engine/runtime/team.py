@@ -14,7 +14,7 @@ from typing import Any
 from engine.errors import WorkerError
 from engine.jit import compiled, inner
 from engine.kernels.simd.memory import read_i64, write_i64
-from engine.machine.atomics import load_word, store_word
+from engine.machine.atomics import load_word, publish_word, store_word
 from engine.machine.topology import Core
 from engine.machine.waiting import current_cpu, give_way, ticks, unpark
 from engine.plan.table import CLAIMS, DONE, REQUEST_WORDS, ROW, TILES
@@ -46,7 +46,7 @@ from engine.runtime.mailbox import (
     TO,
     WORKERS,
 )
-from engine.runtime.walk import LATE, STALE, first_tile, wait_for_steps, walk_step
+from engine.runtime.walk import LATE, STALE, first_tile, sleep_through_step, wait_for_steps, walk_step
 from engine.runtime.worker import ring
 
 # Ticks (a fraction of a nanosecond each) of a caller's slice in compiled code, and of one that has limits to watch.
@@ -130,6 +130,8 @@ def _take_part(mailbox: int, step: int, slice_ticks: int) -> int:
         step += 1
         if step < last and ticks() > until:
             return step
+    if part < 0:
+        sleep_through_step(table, counters, last - 1, sequence, mailbox, until)
     if wait_for_steps(table, counters, first, last, sequence, mailbox, until) == LATE:
         return step
     store_word(ticks(), mailbox + ENDED)
@@ -143,9 +145,9 @@ def _reset_counters(mailbox: int, sequence: int) -> None:
     parts = read_i64(mailbox + PARTS)
     for step in range(read_i64(mailbox + FROM), read_i64(mailbox + TO)):
         tiles, counter = read_i64(table + step * ROW + TILES), counters + step * ROW
-        store_word(0, counter + DONE)
+        publish_word(0, counter + DONE)
         for part in range(parts):
-            store_word((sequence << 32) + first_tile(tiles, part, parts), counter + CLAIMS + 8 * part)
+            publish_word((sequence << 32) + first_tile(tiles, part, parts), counter + CLAIMS + 8 * part)
 
 
 @compiled("i64", "i64", "i64")
@@ -156,7 +158,7 @@ def _begin(mailbox: int, request: int, slice_ticks: int) -> int:
         sequence = 2
     store_word(sequence - 1, mailbox + SEQUENCE)
     for word in range(REQUEST_WORDS):
-        write_i64(read_i64(request + 8 * word), mailbox + TABLE + 8 * word)
+        publish_word(read_i64(request + 8 * word), mailbox + TABLE + 8 * word)
     _reset_counters(mailbox, sequence)
     store_word(1, mailbox + ACTIVE)
     store_word(sequence, mailbox + SEQUENCE)
@@ -165,6 +167,14 @@ def _begin(mailbox: int, request: int, slice_ticks: int) -> int:
         write_i64(_ring_own(mailbox), mailbox + CALLER_PART)
         _ring_idle(mailbox)
     return _take_part(mailbox, read_i64(mailbox + FROM), slice_ticks)
+
+
+@compiled("i64")
+def _take_over(mailbox: int) -> int:
+    """Let the caller take tiles though it is not at home here."""
+    if read_i64(mailbox + CALLER_PART) < 0:
+        write_i64(0, mailbox + CALLER_PART)
+    return 0
 
 
 @compiled("i64", "i64", "i64")
@@ -237,10 +247,11 @@ class Team:
         with self._one_at_a_time:
             if not self._crew.complete:
                 self._crew.start()
-            if not self._kept or self._kept[-1] is not owner:
-                self._keep(owner)
+            self._shared.lost.discard(self._mailbox)
             slice_ticks = SLICE if limits is None else SHORT_SLICE
             try:
+                if not self._kept or self._kept[-1] is not owner:
+                    self._keep(owner)
                 step = _begin(self._mailbox, request, slice_ticks)
                 while step >= 0:
                     self._check(limits)
@@ -269,12 +280,15 @@ class Team:
     def _check(self, limits: Limits | None) -> None:
         if limits is not None:
             limits.check()
-        if self._mailbox in self._shared.gone.values():
+        if self._mailbox in self._shared.lost:
             message = (
                 "a worker thread died while it worked on this request, whose outputs are lost. "
                 "Send it again: the next request starts another worker."
             )
             raise WorkerError(message)
+        if not self._crew.complete:
+            # A caller that left all to the workers would wait for ever for those that were sent home.
+            _take_over(self._mailbox)
 
     def _keep(self, owner: Any) -> None:
         """Hold this plan; let older ones go once no worker can be inside one.

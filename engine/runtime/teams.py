@@ -7,10 +7,23 @@ import weakref
 
 from engine.machine.groups import divide
 from engine.machine.topology import topology
+from engine.runtime.fork import renew_after_fork
 from engine.runtime.streams import Streams
 from engine.runtime.team import Team
 
-_lock = threading.Lock()
+
+class _Guard:
+    """The lock over the streams of this process."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_guard = _Guard()
 _streams: weakref.WeakValueDictionary[tuple[int, int, bool], Streams] = weakref.WeakValueDictionary()
 
 
@@ -27,7 +40,7 @@ def streams_of(count: int, streams: int = 1, *, elastic: bool = False) -> Stream
     if count == 1:
         return new_streams(1, 1, elastic=False)
     key = count, streams, elastic
-    with _lock:
+    with _guard.lock:
         found = _streams.get(key)
         if found is None or found.line.closed:
             found = _streams[key] = new_streams(count, streams, elastic=elastic)

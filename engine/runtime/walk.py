@@ -42,6 +42,15 @@ call_kernel = instruction("void", ("i64",) * 5, _call)
 
 
 @inner
+def _nap(counter: int, done: int, mailbox: int) -> None:
+    """Sleep as long as the step's counter says `done`, a little while at most."""
+    # Who finishes the step looks at this after its tiles are counted; the futex compares after this.
+    add_word(mailbox + WAITERS, 1)
+    nap(counter + DONE, done, mailbox + PATIENCE)
+    add_word(mailbox + WAITERS, -1)
+
+
+@inner
 def wait_for_steps(
     table: int, counters: int, first: int, last: int, generation: int, mailbox: int, until: int
 ) -> int:
@@ -64,12 +73,21 @@ def wait_for_steps(
             elif looks < SPINS + YIELDS:
                 give_way()
             else:
-                # Who finishes the step looks at this after its tiles are counted; the futex compares after this.
-                add_word(mailbox + WAITERS, 1)
-                nap(counter + DONE, done, mailbox + PATIENCE)
-                add_word(mailbox + WAITERS, -1)
+                _nap(counter, done, mailbox)
             done = load_word(counter + DONE)
     return FINISHED
+
+
+@inner
+def sleep_through_step(
+    table: int, counters: int, step: int, generation: int, mailbox: int, until: int
+) -> None:
+    """Sleep until all tiles of a step are finished, the request is over or `until` ticks have passed."""
+    tiles, counter = read_i64(table + step * ROW + TILES), counters + step * ROW
+    done = load_word(counter + DONE)
+    while done < tiles and load_word(counter + CLAIMS) >> 32 == generation and ticks() < until:
+        _nap(counter, done, mailbox)
+        done = load_word(counter + DONE)
 
 
 @inner

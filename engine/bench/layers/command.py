@@ -7,22 +7,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from engine.api.engine import Engine
-from engine.bench.arguments import parse_input_shapes
+from engine.bench.arguments import Parser, check_export_path, parse_input_shapes
 from engine.bench.layers.measure import profile
 from engine.bench.layers.report import as_json, table
-from engine.errors import OptionError
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise OptionError(message)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("python -m engine.bench MODEL --layers", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser("python -m engine.bench MODEL --layers", description=__doc__, allow_abbrev=False)
     parser.add_argument("model_path", metavar="MODEL")
     parser.add_argument("--layers", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
@@ -41,9 +34,7 @@ def _parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str] | None) -> int:
     """Measure and print; the exit code. Raises OptionError, and what Engine raises."""
     options = _parser().parse_args(arguments)
-    if options.export_path and not Path(options.export_path).absolute().parent.is_dir():
-        message = f"cannot write {options.export_path}: its folder does not exist."
-        raise OptionError(message)
+    check_export_path(options.export_path)
     shapes = parse_input_shapes(options.input_shapes)
     with Engine(options.model_path, options.batch_size, options.num_cores, input_shapes=shapes) as engine:
         inputs = engine.generate_random_inputs(seed=0)

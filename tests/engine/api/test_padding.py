@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from engine import Engine
 from engine.jit import compiled
 from engine.kernels.row import aligned
+from engine.runtime import ragged
 from engine.runtime.ragged import arrange
 from engine.runtime.walk import STALE, take_tiles
 
@@ -161,6 +163,30 @@ def test_a_late_member_finds_no_tile_when_the_next_request_has_more() -> None:
     for step in grown:
         row, counter = plan.table[step : step + 1].ctypes.data, plan.counters[step : step + 1].ctypes.data
         assert _late_member(row, counter, generation, scratch.ctypes.data, mailbox.ctypes.data) == STALE
+
+
+@pytest.mark.parametrize("halfway", ["_lay_out", "_set_tiles", "_point"])
+@pytest.mark.parametrize("masks", [("no padding", "short"), ("short", "no padding"), ("short", "holes")])
+def test_an_interrupt_while_lanes_are_arranged_does_not_last(
+    monkeypatch: pytest.MonkeyPatch, halfway: str, masks: tuple[str, str]
+) -> None:
+    """As Ctrl-C right after a part of the arrangement: the next requests have outputs of their own."""
+    skips, computes = _engines("bert_eager_ts17")
+    skips.run(_inputs(skips, MASKS[masks[0]]))
+    done = getattr(ragged, halfway)
+
+    def interrupted(*arguments: object) -> None:
+        done(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ragged, halfway, interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        skips.run(_inputs(skips, MASKS[masks[1]]))
+    monkeypatch.undo()
+    for mask in (MASKS[masks[0]], MASKS[masks[1]], MASKS["prefixes"]):
+        inputs = _inputs(skips, mask)
+        for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
+            assert np.array_equal(got, whole)
 
 
 def test_plans_of_two_streams_have_tables_of_their_own() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +33,10 @@ from engine import (
     compile_model,
 )
 from engine.api.placement import streams_to_use
+from engine.compiler import compile_plan
 from engine.machine.topology import Core, topology
 from engine.runtime.line import Ticket
+from engine.runtime.runner import run_plan
 
 pytestmark = pytest.mark.xdist_group("cores")
 CORES = len(topology().cores)
@@ -108,6 +111,39 @@ def test_results_are_the_same_under_every_scheduler_and_many_callers(tmp_path: P
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "streams"), [("single_stream", 1), ("multi_stream", 2), ("elastic", 2)]
+)
+def test_as_many_requests_overlap_as_there_are_streams(
+    path: str, monkeypatch: pytest.MonkeyPatch, scheduler: str, streams: int
+) -> None:
+    """The first wait inside until the streams are full, so that fewer would hang; more would be seen at any time."""
+    streams = min(streams, CORES)
+    full, inside, most = threading.Barrier(streams), list[int](), list[int]()
+
+    def watched(*arguments: Any) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        if len(most) <= streams:
+            full.wait(60)
+        outputs = run_plan(*arguments)
+        inside.pop()
+        return outputs
+
+    monkeypatch.setattr("engine.api.engine.run_plan", watched)
+    engine = Engine(path, 2, num_streams=streams, scheduler=scheduler)
+    inputs = engine.generate_random_inputs(0)
+    threads = [
+        threading.Thread(target=lambda: [engine.run(inputs) for _ in range(20)]) for _ in range(2 * streams)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == streams
+    assert len(most) == 40 * streams
+
+
 def test_a_context_says_what_it_is() -> None:
     for options, cores, streams in (((), None, None), ((1, 8), 1, 1), ((0, 0), None, None)):
         context = Context(*options)
@@ -144,6 +180,42 @@ def test_engines_of_a_context_share_threads_and_weights(path: str) -> None:
     assert workers() == before
     with pytest.raises(ClosedError):
         engines[0].run(engines[0].generate_random_inputs())
+
+
+def test_requests_in_line_are_served_though_their_context_is_closed(path: str) -> None:
+    before = workers()
+    context = Context(num_streams=1)
+    engine = MultiModelEngine(path, 2, context)
+    inputs, line, outputs = engine.generate_random_inputs(0), context.value.streams.line, list[Any]()
+    expected = engine.run(inputs)[0]
+    ticket = Ticket()
+    line.enter(ticket)
+    threads = [threading.Thread(target=lambda: outputs.extend(engine.run(inputs))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while line.waiting < len(threads):
+        time.sleep(0)
+    context.close()
+    line.leave(ticket)
+    for thread in threads:
+        thread.join()
+    assert [np.array_equal(output, expected) for output in outputs] == [True] * len(threads)
+    assert workers() == before
+
+
+def test_a_request_whose_engine_is_closed_while_it_is_compiled_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(saved(lookup(), tmp_path), None)
+
+    def closing(*arguments: Any) -> Any:
+        engine.close()
+        return compile_plan(*arguments)
+
+    monkeypatch.setattr("engine.api.plans.compile_plan", closing)
+    with pytest.raises(ClosedError):
+        engine.run([np.zeros((3, 5), np.int64)])
+    assert len(engine._plans) == 0
 
 
 def test_closed_and_collected_engines_leave_no_threads_and_descriptors(path: str) -> None:

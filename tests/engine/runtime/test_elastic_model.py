@@ -1,11 +1,11 @@
-"""The elastic policy on 4 nodes x 16 cores, 4 streams each, modelled: see elastic_model.py and docs/scheduling.md."""
+"""The elastic policy on 4 nodes x 16 cores, 8 streams a node, modelled: see elastic_model.py and docs/scheduling.md."""
 
 from __future__ import annotations
 
 import pytest
 from elastic_model import Outcome, Request, arrivals, elastic, round_robin, simulate
 
-NODES, STREAMS, REQUESTS = 4, 4, 20_000
+NODES, STREAMS, REQUESTS = 4, 8, 20_000
 # A request that a foreign node serves reads that node's own weights, but its caller's arrays from afar.
 REMOTE = 1.05
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 import time
 
 import pytest
 
 from engine.errors import ClosedError, DeadlineError, OptionError, RequestCancelledError
+from engine.machine.topology import cpus_of_this_thread
 from engine.runtime.limits import Limits, limits_of
-from engine.runtime.line import Line, Ticket
+from engine.runtime.line import NOBODY, Line, Ticket
 from engine.runtime.policy import NodeLoad, choose_node, next_in_line
 
 
@@ -120,6 +123,79 @@ def test_a_closed_line_serves_who_waits_and_refuses_who_comes() -> None:
     assert order == [1]
     with pytest.raises(ClosedError):
         enter(line)
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, but ours."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interrupts at will")
+def test_interrupts_anywhere_lose_no_stream_and_give_none_twice() -> None:
+    """As an engine uses the line: whatever comes, the ticket is handed back; that once may be interrupted too."""
+    line, ended, wrong = Line([0, 0, 1]), threading.Event(), list[int]()
+    owners: list[Ticket | None] = [None] * 3
+    source = random.Random(5)
+
+    def use(ticket: Ticket) -> None:
+        stream = line.enter(ticket)
+        owners[stream] = ticket
+        wrong.extend([stream] if owners[stream] is not ticket or ticket.stream != stream else [])
+        line.leave(ticket)
+
+    def beside() -> None:
+        while not ended.is_set():
+            use(Ticket(0.5))
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    threads = [threading.Thread(target=beside) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    count = 0
+    for _ in range(4000):
+        ticket = Ticket()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, source.uniform(1e-6, 60e-6))
+            use(ticket)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Interrupted:
+            count += 1
+            line.leave(ticket)
+        assert ticket.stream == NOBODY
+    signal.signal(signal.SIGALRM, before)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert count > 0
+    assert not wrong
+    assert line.waiting == 0
+    assert sorted(enter(line).stream for _ in range(3)) == [0, 1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be held to cores here")
+def test_who_waited_is_held_to_the_streams_cores_and_free_again_afterwards() -> None:
+    cpu, mine = min(cpus_of_this_thread()), cpus_of_this_thread()
+    line, seen = Line([0, 0], [frozenset({cpu})] * 2), list[frozenset[int]]()
+    taken = [enter(line), enter(line)]
+    assert cpus_of_this_thread() == mine
+
+    def caller() -> None:
+        ticket = Ticket()
+        line.enter(ticket)
+        seen.append(cpus_of_this_thread())
+        line.leave(ticket)
+        seen.append(cpus_of_this_thread())
+
+    thread = threading.Thread(target=caller)
+    thread.start()
+    while not line.waiting:
+        time.sleep(0)
+    line.leave(taken[0])
+    thread.join()
+    assert seen == [frozenset({cpu}), mine]
+    line.leave(taken[1])
 
 
 def test_streams_are_never_given_twice_and_none_is_lost() -> None:
