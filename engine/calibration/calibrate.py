@@ -51,11 +51,15 @@ def _measure(
     lanes: Sequence[int],
     points: defaultdict[tuple[str, int], list[tuple[Work, float]]],
 ) -> None:
-    """Add (work, nanoseconds) by family and panel width: of sparse rows where there are zeros, else of dense ones."""
+    """Add (work, nanoseconds) by family and panel width: of sparse rows where there are zeros, else of dense ones.
+
+    Rows of other operands that can take the case are measured where it is theirs.
+    """
     subject = Subject.of(case)
     for count in lanes:
         at = subject.over(count)
-        shape, rows = at.shape, [row for row in at.rows("bf16") if row.skips_zeros is (case.zeros > 0)]
+        shape, own = at.shape, [row for row in at.rows("bf16") if row.operand == case.operand]
+        rows = [row for row in own if row.skips_zeros is (case.zeros > 0)]
         calls = [timed_product(at, row.family, team).run for row in rows]
         for row, samples in zip(rows, in_turns(calls, _CALL_S * len(calls), _ROUNDS), strict=True):
             points[row.family, shape.lanes.width].append((row.cost.work(shape), 1e9 * min(samples)))

@@ -51,8 +51,11 @@ class Subject:
     def shape(self) -> ProductShape:
         """What a cost is asked for."""
         lanes = Lanes.of((self.case.lanes, self.case.k))
-        whole = ProductShape(self.case.m, self.case.k, int(np.count_nonzero(self.w)), lanes)
-        if self.case.operand == "u8":
+        m, k, operand = self.case.m, self.case.k, self.case.operand
+        whole = ProductShape(m, k, int(np.count_nonzero(self.w)), lanes, block=self.case.block)
+        if operand not in ("f32", "u8"):
+            return replace(whole, nonzeros=m * k)
+        if operand == "u8":
             return replace(whole, alive_quads=int(np.count_nonzero(quads_of(self.w).view(np.int32))))
         return replace(whole, alive_4x1=alive_blocks(self.w, 4), alive_8x1=alive_blocks(self.w, 8))
 
@@ -77,7 +80,7 @@ def timed_product(subject: Subject, family: str, team: Team) -> Timed:
     """
     case = subject.case
     builder = Builder(Machine(team.members, l2_bytes(), "bf16", parts=team.parts), subject.packed, family)
-    x = graph_input("x", _F32 if case.operand == "f32" else _U8, (case.lanes, case.k))
+    x = graph_input("x", _U8 if case.operand == "u8" else _F32, (case.lanes, case.k))
     panel = new_panel(x.shape, quads=case.operand == "u8")
     (builder.quads if case.operand == "u8" else builder.panels)[x] = panel
     node = _product_node(case, x, subject.w)
@@ -93,7 +96,7 @@ def timed_product(subject: Subject, family: str, team: Team) -> Timed:
 
 
 def _product_node(case: Case, x: Value, w: Array) -> Node:
-    """A layer as models have them: float32 with a bias, integers with a scale a row, a bias and requantisation."""
+    """A layer as models have them: floats with a bias, integers with a scale a row, a bias and requantisation."""
     bias = np.full(case.m, 0.01, np.float32)
     attrs: dict[str, Any] = {"weight_axes": "mk", "activation": "none"}
     if case.operand == "f32":
@@ -101,6 +104,12 @@ def _product_node(case: Case, x: Value, w: Array) -> Node:
         return Node(
             "linear", (x, constant(w), constant(bias), None), (y,), {**attrs, "store": None}, "product"
         )
+    if case.operand != "u8":
+        y = TensorType(_F32, (case.lanes, case.m))
+        scales, zeros = map(constant, case.scales())
+        operands = (x, constant(w), scales, zeros, constant(bias), None)
+        attrs |= {"store": None, "block": case.block or case.k}
+        return Node("weight_only_linear", operands, (y,), attrs, "product")
     scale = np.full(case.m, 1e-4, np.float32)
     attrs |= {"weight_zero": 0, "zero_point": 128, "store": ("quantized", 0.05, 128), "product": None}
     y = TensorType(_U8, (case.lanes, case.m))
@@ -140,13 +149,13 @@ def peak_operations(row: PeakRow, team: Team) -> float:
 
 def peak_of(operand: str) -> PeakRow:
     """The register loop that bounds products of this operand."""
-    return PEAKS[operand]
+    return PEAKS["u8" if operand == "u8" else "f32"]
 
 
-def tile_peak_of(family: str) -> PeakRow | None:
-    """The loop of tile products that bounds a family of them; None for all others."""
+def own_peak_of(family: str) -> PeakRow | None:
+    """The loop that bounds a family of tile products, or of bfloat16; None for those that their operand's bounds."""
     if not family.startswith("amx"):
-        return None
+        return PEAKS.get("bf16") if family.endswith("bf16") else None
     return TILE_PEAKS.get("u8" if "int8" in family else "bf16")
 
 

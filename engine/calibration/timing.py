@@ -17,7 +17,7 @@ def in_turns(
 
     A sample follows an untimed call, so that what fits a cache is in it.
     """
-    repeats = [max(1, round(SAMPLE_S / _once(call))) for call in calls]
+    repeats = [max(1, round(SAMPLE_S / once(call))) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     until = time.perf_counter() + seconds
     while samples and (len(samples[0]) < least_rounds or time.perf_counter() < until):
@@ -30,7 +30,7 @@ def in_turns(
     return samples
 
 
-def _once(call: Callable[[], object]) -> float:
+def once(call: Callable[[], object]) -> float:
     """About the seconds of one call: the shorter of two."""
     spans = []
     for _ in range(2):

@@ -16,6 +16,7 @@ Values = tuple[Value, ...]
 
 # A table of this many numbers is looked up at run time, not copied out while binding.
 TABLE_ELEMENTS = 4096
+BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 # What folding may write: more stays a node, and is made at run time.
 FOLDED_ELEMENTS = 1 << 22
 
@@ -112,6 +113,9 @@ def _stays(node: Node) -> bool:
     if node.op == "DequantizeLinear":
         return True
     sizes = [int(np.prod(value.shape)) for value in node.inputs if value is not None]
+    if node.op == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype in BYTES:
+        # Weights of 8 bits: products take them as they are.
+        return sizes[0] > TABLE_ELEMENTS
     if node.op == "Gather":
         table = node.inputs[0]
         wide = table is not None and (table.dtype.kind == "f" or table.dtype.itemsize == 1)

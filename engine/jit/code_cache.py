@@ -47,6 +47,19 @@ def source_stamp() -> str:
 
 
 @functools.cache
+def _file_stamp(path: str) -> str:
+    """Hash over one source: a function may stand outside of the compiled rooms."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
+
+
+def _own_stamp(function: Callable[..., Any]) -> str:
+    path = Path(function.__code__.co_filename)
+    root = Path(__file__).resolve().parent.parent
+    is_stamped = any(path.is_relative_to(root / room) for room in COMPILED_ROOMS)
+    return "" if is_stamped or not path.is_file() else _file_stamp(str(path))
+
+
+@functools.cache
 def code_folder() -> Path | None:
     """A writable folder for this stamp, made on first use; None when there can be none."""
     base = cache_directory()
@@ -122,7 +135,7 @@ class _StampedCache(FunctionCache):  # type: ignore[misc]
     """Numba's function cache with our place and our key; no failure of the disk leaves it."""
 
     def __init__(self, function: Callable[..., Any], locator: _Locator, name: str) -> None:
-        self._kernel_name = name
+        self._kernel_name = (name, _own_stamp(function))
         self._impl_class = lambda _function: _Impl(locator, name)
         super().__init__(function)
 

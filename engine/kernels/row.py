@@ -44,6 +44,7 @@ class ProductShape:
 
     alive_quads   quads of four consecutive k that are not all zero; None: not counted
     alive_4x1     the same for blocks of four consecutive rows at one k; alive_8x1 for eight
+    block         features that share a scale, of weights of few bits; None: all of them
     """
 
     m: int
@@ -53,6 +54,7 @@ class ProductShape:
     alive_quads: int | None = None
     alive_4x1: int | None = None
     alive_8x1: int | None = None
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,10 @@ class Cost:
 class ProductRow:
     """One product kernel family at the active level.
 
-    operand      "f32" or "u8": the activations it multiplies
+    operand      "f32" or "u8": the activations it multiplies; "w8", "w4": float32 ones, by weights of so many bits
     reads        the form they must lie in: "panel", "planes1" or "planes3" (f32), "quads" or "bytes" (u8)
     kernels      by panel width; a width may be missing
-    pack         w[m, k] (float32, or int8) -> PackedWeights
+    pack         w[m, k] (float32, or int8; FewBits for those of few bits) -> PackedWeights
     k_steps      features -> steps of k that the kernel counts
     cost         predicted time of one core
     scratch      bytes a member of the team needs, by panel width
@@ -92,7 +94,7 @@ class ProductRow:
     operand: str
     reads: str
     kernels: dict[int, Kernel]
-    pack: Callable[[Array], PackedWeights]
+    pack: Callable[[Any], PackedWeights]
     k_steps: Callable[[int], int]
     cost: Cost
     scratch: Callable[[int], int]

@@ -36,6 +36,7 @@ def _family(name: str, reason: str) -> Pass:
 PASSES = (
     _family("simplify", "fewer movements, rounding beside its readers: the patterns below see one form"),
     _family("integer", "products take integer weights while these are still dequantised in the open"),
+    _family("weight_only", "integer products have taken theirs: what is left has float activations"),
     _family("fold", "a constant still behind a dequantisation is used as f32: now it may be computed"),
     Pass("share", "writers and rules repeat nodes; patterns with private interiors need them once", share),
     _family("fuse", "groups of f32 nodes become our operators; epilogues grow onto products"),

@@ -39,9 +39,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "-x", "--export_path", "--export-path", metavar="FILE", help="write the figures as JSON"
     )
     parser.add_argument("--plot", metavar="FILE.png", help="draw the speed-up against the share of zeros")
+    parser.add_argument(
+        "--resume", action="store_true", help="with --check: go on after what the exported file holds already"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="results only")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     parsed = parser.parse_args(arguments)
+    if parsed.resume and not (parsed.check and parsed.export_path):
+        message = "--resume goes with --check and -x FILE, the file that a check before it wrote."
+        raise OptionError(message)
     known = [row.family for row in PRODUCT_ROWS]
     for family in parsed.kernels or ():
         if family not in known:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.bench.kernels.measure import Trial, Typical, times
-from engine.calibration.product import Subject
+from engine.bench.kernels.measure import Trial
+from engine.calibration.product import Subject, timed_product
+from engine.calibration.timing import in_turns, once
 from engine.kernels.cost import Rates
 from engine.lowering.choose import choose
 from engine.runtime.team import Team
@@ -16,6 +17,9 @@ from engine.runtime.team import Team
 ALLOWED = 1.10
 # What looks slower is timed again so many times as long before it counts.
 _LONGER = 4.0
+# A row that takes so many times as long as the best at a glance is not the best.
+_CONTENDS = 1.4
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +57,57 @@ class Verdict:
         )
 
 
-def verdicts(work: Sequence[Trial], team: Team, rates: Rates, seconds: float) -> Iterator[Verdict]:
+def verdicts(work: Sequence[Trial], team: Team, rates: Rates, seconds: float) -> list[Verdict]:
     """A verdict for every subject among the trials of one layer and number of lanes.
 
-    A pick that seems slow is timed once more, by the least of its samples: a busy machine must not condemn it.
+    Rows are looked at once, one plan at a time. Those that could still be the best, or are picked, are then timed in
+    turns; a pick that seems slow once more, by the least of its samples: a busy machine must not condemn it.
     """
-    found = list(_judge(work, team, rates, seconds, statistics.median))
-    doubtful = {id(verdict.subject.w) for verdict in found if not verdict.is_good}
-    if doubtful:
-        dense = [trial for trial in work if not trial.row.skips_zeros]
-        again = [trial for trial in work if trial.row.skips_zeros and id(trial.subject.w) in doubtful]
-        confirmed = {
-            id(v.subject.w): v for v in _judge([*dense, *again], team, rates, _LONGER * seconds, min)
-        }
-        found = [confirmed.get(id(verdict.subject.w), verdict) for verdict in found]
-    yield from found
+    taken = [_glance(trial, team) for trial in work]
+    found = _judged(work, taken, rates)
+    for span, typical in ((seconds, statistics.median), (_LONGER * seconds, min)):
+        doubtful = [v for v in found if len(_contenders(v)) > 1 and (span == seconds or not v.is_good)]
+        again = _trials_of(work, doubtful)
+        if again:
+            calls = [timed_product(work[i].subject, work[i].row.family, team).run for i in again]
+            for i, samples in zip(again, in_turns(calls, span, _ROUNDS), strict=True):
+                taken[i] = 1e9 * typical(samples)
+            found = _judged(work, taken, rates)
+    return found
 
 
-def _judge(
-    work: Sequence[Trial], team: Team, rates: Rates, seconds: float, typical: Typical
-) -> Iterator[Verdict]:
-    taken, _ = times(work, team, seconds, typical)
+def _glance(trial: Trial, team: Team) -> float:
+    """Nanoseconds of a call, about."""
+    return 1e9 * once(timed_product(trial.subject, trial.row.family, team).run)
+
+
+def _contenders(verdict: Verdict) -> set[str]:
+    """The pick, and the rows that a glance does not rule out."""
+    limit = _CONTENDS * verdict.measured[verdict.best]
+    return {verdict.picked, *(family for family, ns in verdict.measured.items() if ns <= limit)}
+
+
+def _trials_of(work: Sequence[Trial], doubtful: Sequence[Verdict]) -> list[int]:
+    """The trials that decide these verdicts; a dense row's one trial serves all subjects."""
+    wanted = {(family, id(v.subject.w)) for v in doubtful for family in _contenders(v)}
+    dense = {family for family, _ in wanted}
+    return [
+        i
+        for i, trial in enumerate(work)
+        if (trial.row.family, id(trial.subject.w)) in wanted
+        or (not trial.row.skips_zeros and trial.row.family in dense)
+    ]
+
+
+def _judged(work: Sequence[Trial], taken: Sequence[float], rates: Rates) -> list[Verdict]:
     dense = {t.row.family: ns for t, ns in zip(work, taken, strict=True) if not t.row.skips_zeros}
     by_weights: dict[int, tuple[Subject, dict[str, float]]] = {}
     for trial, ns in zip(work, taken, strict=True):
         entry = by_weights.setdefault(id(trial.subject.w), (trial.subject, dict(dense)))
         entry[1][trial.row.family] = ns
+    found = []
     for subject, measured in by_weights.values():
         choice = choose(subject.case.operand, subject.shape, None, rates)
         predicted = {choice.row.family: choice.cost_ns, **dict(choice.runners_up)}
-        yield Verdict(subject, choice.row.family, measured, predicted)
+        found.append(Verdict(subject, choice.row.family, measured, predicted))
+    return found

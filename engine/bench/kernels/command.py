@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.bench.kernels.arguments import parse_arguments
-from engine.bench.kernels.choice import Verdict, verdicts
+from engine.bench.kernels.check import check
 from engine.bench.kernels.layers import LAYERS, QUICK_LAYERS, ZEROS, Layer
 from engine.bench.kernels.measure import LAYER_S, Figure, Trial, figures, subjects, trials
 from engine.bench.kernels.plot import check_plotting, draw
@@ -17,8 +17,6 @@ from engine.bench.kernels.report import crossing_table, crossings, table
 from engine.bench.machine import describe_machine
 from engine.calibration.case import PATTERNS_OF
 from engine.errors import OptionError
-from engine.lowering.choose import measured_rates
-from engine.machine.rates import rates_file
 from engine.machine.topology import topology
 from engine.runtime.teams import team_of
 
@@ -34,7 +32,8 @@ def run(arguments: Sequence[str] | None) -> int:
             raise OptionError(message)
     if options.plot:
         check_plotting(Path(options.plot))
-    return _check(options) if options.check else _measure(options)
+    layers = LAYERS if options.full else QUICK_LAYERS
+    return check(options, layers, ZEROS, CHECK_S) if options.check else _measure(options)
 
 
 def _note(options: argparse.Namespace, text: str) -> None:
@@ -48,9 +47,7 @@ def _work(options: argparse.Namespace, layers: Sequence[Layer]) -> Iterator[tupl
         for layer in layers:
             packed = subjects(layer, operand, ZEROS)
             for lanes in layer.lanes:
-                found = trials(
-                    packed, lanes, options.kernels or (), precision="f32" if options.check else "bf16"
-                )
+                found = trials(packed, lanes, options.kernels or ())
                 _note(options, f"{operand} {layer.model} {layer.m} x {layer.k}, {lanes} lanes")
                 yield layer, found
 
@@ -86,28 +83,3 @@ def _measure(options: argparse.Namespace) -> int:
     if options.plot:
         draw(found, f"{machine['cpu']}, {machine['isa_in_use']}, one core", Path(options.plot))
     return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    team, rates = team_of(1), measured_rates()
-    _note(
-        options,
-        f"rates: {rates_file() if rates else 'built in; `python -m engine.warm --calibrate` measures'}",
-    )
-    found: list[Verdict] = []
-    for _, work in _work(options, LAYERS if options.full else QUICK_LAYERS):
-        found += verdicts(work, team, rates, CHECK_S)
-    bad = sorted((v for v in found if not v.is_good), key=lambda v: -v.excess)
-    worst = max(v.excess for v in found)
-    sys.stdout.write("".join(f"{verdict}\n" for verdict in bad))
-    sys.stdout.write(f"{len(found)} choices, {len(bad)} over 10 % slower than the best; worst {worst:.2f}\n")
-    if options.export_path:
-        content = {"machine": describe_machine(), "verdicts": [_verdict_json(v) for v in found]}
-        Path(options.export_path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return 1 if bad else 0
-
-
-def _verdict_json(verdict: Verdict) -> dict[str, object]:
-    case = verdict.subject.case
-    sizes = {name: getattr(case, name) for name in case.__slots__}
-    return {**sizes, "picked": verdict.picked, "measured": verdict.measured, "predicted": verdict.predicted}

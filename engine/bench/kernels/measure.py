@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from engine.bench.kernels.layers import Layer
 from engine.calibration.case import PATTERNS_OF, Case
 from engine.calibration.product import (
     Subject,
+    own_peak_of,
     peak_of,
     peak_operations,
-    tile_peak_of,
     timed_peak,
     timed_product,
 )
@@ -23,8 +23,6 @@ from engine.runtime.team import Team
 
 # Seconds for all calls of one layer, lanes and number of cores, where five rounds take less.
 LAYER_S = 1.0
-
-Typical = Callable[[Sequence[float]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,9 @@ def subjects(layer: Layer, operand: str, zeros: Sequence[float]) -> list[Subject
         Case(operand, layer.m, layer.k, layer.lanes[0], share, pattern)
         for pattern in PATTERNS_OF[operand]
         for share in zeros
-        if share > 0 or pattern == PATTERNS_OF[operand][0]
+        if share > 0
     ]
-    return [Subject.of(case) for case in cases]
+    return [Subject.of(case) for case in (Case(operand, layer.m, layer.k, layer.lanes[0]), *cases)]
 
 
 def trials(
@@ -88,23 +86,19 @@ def trials(
         shape = subject.shape
         for row in subject.rows(precision):
             is_named = not families or row.family in families or not row.skips_zeros
-            if is_named and row.suits(shape) and (row.skips_zeros or base.case.zeros == 0):
+            is_compared = PATTERNS_OF[base.case.operand] if row.skips_zeros else base.case.zeros == 0
+            if is_named and row.suits(shape) and is_compared:
                 found.append(Trial(row, subject))
     return found
 
 
-def times(
-    work: Sequence[Trial], team: Team, seconds: float, typical: Typical = statistics.median
-) -> tuple[list[float], list[float]]:
-    """(nanoseconds of each trial, operations a nanosecond of each trial's peak loop in the same turns).
-
-    typical   of several samples: the median, or the least where other processes may be at work
-    """
-    peaks = [tile_peak_of(trial.row.family) or peak_of(trial.row.operand) for trial in work]
+def times(work: Sequence[Trial], team: Team, seconds: float) -> tuple[list[float], list[float]]:
+    """(median nanoseconds of each trial, operations a nanosecond of each trial's peak loop in the same turns)."""
+    peaks = [own_peak_of(trial.row.family) or peak_of(trial.row.operand) for trial in work]
     loops = list({peak.kernel.name: peak for peak in peaks}.values())
     calls = [timed_peak(peak, team).run for peak in loops]
     calls += [timed_product(trial.subject, trial.row.family, team).run for trial in work]
-    taken = [1e9 * typical(samples) for samples in in_turns(calls, seconds)]
+    taken = [1e9 * statistics.median(samples) for samples in in_turns(calls, seconds)]
     rates = {
         peak.kernel.name: peak_operations(peak, team) / ns for peak, ns in zip(loops, taken, strict=False)
     }

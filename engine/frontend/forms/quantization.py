@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from engine.frontend.form import Call, Form, Values
 from engine.frontend.model import numpy_dtype
+from engine.graph import Node, Value, constant
+
+_WIDER = {"int4": np.dtype(np.int8), "uint4": np.dtype(np.uint8)}
+# Every shape binds the file anew; its weights are widened once, and packed once, as long as it is open.
+_wide: WeakKeyDictionary[Node, Value] = WeakKeyDictionary()
 
 
 def _axis(call: Call) -> dict[str, Any]:
@@ -36,9 +42,21 @@ def quantize_form(call: Call) -> Values | None:
 
 def dequantize_form(call: Call) -> Values | None:
     """DequantizeLinear of integers."""
-    if call.input(0).dtype.kind not in "iu" or call.attrs.get("output_dtype"):
+    source, zero = _widened(call.input(0)), call.optional(2)
+    if source.dtype.kind not in "iu" or call.attrs.get("output_dtype"):
         return None
-    return (call.emit("DequantizeLinear", call.input(0), call.input(1), call.optional(2), **_axis(call)),)
+    zero = None if zero is None else _widened(zero)
+    return (call.emit("DequantizeLinear", source, call.input(1), zero, **_axis(call)),)
+
+
+def _widened(value: Value) -> Value:
+    """Constants of four bits as constants of eight, the same object whenever the same file is bound again."""
+    wide = _WIDER.get(value.dtype.name)
+    if wide is None or value.array is None:
+        return value
+    if value.node not in _wide:
+        _wide[value.node] = constant(value.array.astype(wide), value.node.name)
+    return _wide[value.node]
 
 
 FORMS = (

@@ -26,9 +26,9 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.496, 1.45, 3.5, 0, 0),
-        32: Coefficients(0.395, 2.98, 2.95, 0, 9.79e-05),
-        64: Coefficients(0.385, 5.25, 2.9, 0.0419, 0.00138),
+        16: Coefficients(0.625, 1.29, 4.02, 0.691, 0.00184),
+        32: Coefficients(0.454, 5.21, 3.15, 0, 0.0136),
+        64: Coefficients(0.416, 7.73, 2.08, 0.0561, 0.00193),
     },
     "avx2": {
         16: Coefficients(1.15, 1.15, 4.39, 0.0999, 0.000409),

@@ -28,9 +28,9 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.504, 1.62, 1.57, 0, 0.000162),
-        32: Coefficients(0.398, 2.56, 1.43, 0.0126, 0.00056),
-        64: Coefficients(0.366, 5.3, 1.32, 0, 0.00186),
+        16: Coefficients(0.554, 2.49, 2.9, 0, 0.00385),
+        32: Coefficients(0.453, 2.65, 2.19, 0, 0.00198),
+        64: Coefficients(0.417, 5.49, 2.39, 0.396, 0.00284),
     },
     "avx2": {
         16: Coefficients(0.59, 1.49, 1.44, 0, 0.000686),

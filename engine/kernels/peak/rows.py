@@ -1,7 +1,8 @@
-"""Register loops: multiply-adds of float32 and products of quads, nothing loaded, nothing stored.
+"""Register loops: multiply-adds of float32 and products of quads and pairs, nothing loaded, nothing stored.
 
-    sum[i] = sum[i] * w + x            float32
+    sum[i] = sum[i] * w + x             float32
     sum[i] = sum[i] + quads(sum[i], w)  int8
+    sum[i] = sum[i] + pairs(w, w)       bfloat16, where the level has it
 
 Every sum begins with another value and is an operand of its own next step, so that no two can be merged
 and nothing leaves the loop. Sums in flight hide the latency of two instructions a cycle.
@@ -21,6 +22,7 @@ from engine.jit import I32, Kernel, active_level, instruction, ir, kernel, recor
 from engine.jit.vector import F32, Vector
 from engine.kernels.simd.dot import dot_product
 from engine.kernels.simd.memory import at, load_vector
+from engine.kernels.simd.pairs import HAS_PAIRS, pair_product
 from engine.kernels.simd.tile import multiply_add
 from engine.kernels.simd.tiles import TILE_MEMORY, TileUnit, tile_unit
 
@@ -90,6 +92,10 @@ def _quads(builder: ir.IRBuilder, value: Any, operand: Any) -> Any:
     return dot_product(builder, value, value, operand)
 
 
+def _pairs(builder: ir.IRBuilder, value: Any, operand: Any) -> Any:
+    return pair_product(builder, value, operand, operand)
+
+
 def _tile_loop(name: str, unit: TileUnit) -> Kernel:
     """Products of whole tiles: four sums, more than hide the latency of one product, of two tiles either side."""
     clear = [unit.zero(tile) for tile in range(8)]
@@ -128,6 +134,7 @@ SCRATCH = max(64 * SUMS, TILE_MEMORY)
 PEAKS = {
     "f32": PeakRow(_loop("f32", F32, _multiply_add), SUMS * 16 * 2),
     "u8": PeakRow(_loop("int8", I32, _quads), SUMS * 64 * 2),
+    **({"bf16": PeakRow(_loop("bf16", F32, _pairs), SUMS * 32 * 2)} if HAS_PAIRS else {}),
 }
 
 # A product of tiles: 16 rows by 16 lanes by 64 bytes, or by 32 words.

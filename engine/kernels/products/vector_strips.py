@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, active_level, inner, kernel
-from engine.kernels.cost import Work
+from engine.kernels.cost import Work, streamed_bytes
 from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import epilogue_of, finish
 from engine.kernels.row import Array, PackedWeights, ProductShape, aligned
@@ -32,7 +32,6 @@ from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.memory import load_i32, store_i32
 from engine.kernels.simd.tile import tile_operations
 from engine.kernels.simd.transpose import transpose_eight
-from engine.machine.topology import l2_bytes
 
 MOST_LANES = 8
 STRIP, WIDTH = 64, 16
@@ -169,5 +168,4 @@ def vector_work(shape: ProductShape, k_steps: int) -> Work:
     """Multiply-adds of sixteen rows by a lane; vectors of weights that are read; what comes from beyond the L2 cache."""
     vectors = -(-shape.m // 16) * k_steps
     lanes = min(MOST_LANES, 1 << (shape.lanes.inner - 1).bit_length())
-    far = 64.0 * vectors
-    return Work(vectors * lanes, vectors, shape.m, 0, far if far > l2_bytes() else 0.0)
+    return Work(vectors * lanes, vectors, shape.m, 0, streamed_bytes(64.0 * vectors))

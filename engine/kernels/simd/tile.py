@@ -20,8 +20,10 @@ from engine.jit.instruction import call
 from engine.jit.vector import Vector
 from engine.kernels.simd.dot import dot_product
 from engine.kernels.simd.memory import at, load_vector, splat
+from engine.kernels.simd.pairs import pair_product
 
 _LONG = ir.IntType(64)
+_LINE = ir.Constant(_LONG, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class TileOperations:
     load(y, stride)            row r from y + r * stride
     save(tile, y, stride)
     step(tile, w, stride, x)   tile[r][v] += broadcast(w + r * stride) * vector(x + 64 v)
+                               of kind "bf16": step(tile, w, stride, x, apart), vector(x + apart v)
     """
 
     rows: int
@@ -66,13 +69,18 @@ def multiply_add(builder: ir.IRBuilder, total: Any, x: Any, w: Any) -> Any:
 def _multiply_add(builder: ir.IRBuilder, kind: str, total: Any, x: Any, w: Any) -> Any:
     if kind == "f32":
         return multiply_add(builder, total, x, w)
+    if kind == "bf16":
+        return pair_product(builder, total, x, w)
     return dot_product(builder, total, x, w) if kind == "u8s8" else dot_product(builder, total, w, x)
 
 
 @functools.cache
 def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
-    """Operations on tiles of a kind: "f32", or int32 sums of quads: "u8s8" (x unsigned, w signed) or "s8u8"."""
-    vector = F32.llvm_type if kind == "f32" else I32.llvm_type
+    """Operations on tiles of a kind.
+
+    kind   "f32"; "bf16": float32 sums of pairs; int32 sums of quads: "u8s8" (x unsigned, w signed) or "s8u8"
+    """
+    vector = F32.llvm_type if kind in ("f32", "bf16") else I32.llvm_type
     tile = Vector(f"tile_{kind}_{rows}x{vectors}", ir.ArrayType(vector, rows * vectors))
     cells = [(r, v, r * vectors + v) for r in range(rows) for v in range(vectors)]
 
@@ -97,26 +105,20 @@ def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
             place = at(b, _shifted(b, _offset(b, y, stride, r), 64 * v), vector)
             b.store(b.extract_value(value, i), place, align=4)
 
-    def step(b: ir.IRBuilder, value: Any, w: Any, stride: Any, x: Any) -> Any:
-        xs = [load_vector(b, _shifted(b, x, 64 * v), vector) for v in range(vectors)]
-        for r in range(rows):
-            weight = broadcast(b, w, stride, r)
-            for v in range(vectors):
-                i = r * vectors + v
-                value = b.insert_value(
-                    value, _multiply_add(b, kind, b.extract_value(value, i), xs[v], weight), i
-                )
+    def step(b: ir.IRBuilder, value: Any, w: Any, stride: Any, x: Any, apart: Any = _LINE) -> Any:
+        xs = [load_vector(b, _offset(b, x, apart, v), vector) for v in range(vectors)]
+        weights = [broadcast(b, w, stride, r) for r in range(rows)]
+        for r, v, i in cells:
+            total = _multiply_add(b, kind, b.extract_value(value, i), xs[v], weights[r])
+            value = b.insert_value(value, total, i)
         return value
-
-    def zero(b: ir.IRBuilder) -> Any:
-        return ir.Constant(tile.llvm_type, None)
 
     return TileOperations(
         rows,
         vectors,
         instruction(tile, ("i64", "i64"), spread),
-        instruction(tile, (), zero),
+        instruction(tile, (), lambda _builder: ir.Constant(tile.llvm_type, None)),
         instruction(tile, ("i64", "i64"), load),
         instruction("void", (tile, "i64", "i64"), save),
-        instruction(tile, (tile, "i64", "i64", "i64"), step),
+        instruction(tile, (tile, *["i64"] * (4 if kind == "bf16" else 3)), step),
     )

@@ -16,7 +16,7 @@ from engine.graph import Node, Uses, Value, constant, evaluate_node, rule
 _computed: WeakKeyDictionary[Node, Value] = WeakKeyDictionary()
 
 
-@rule("DequantizeLinear", "Reshape", "Transpose", "Cast")
+@rule("DequantizeLinear", "Reshape", "Transpose", "Cast", "Sub", "Mul")
 def fold_constant(node: Node, _uses: Uses) -> Value | None:
     """Compute what depends on constants alone, but for transposed matrices: products read them either way."""
     if any(value is None or value.array is None for value in node.inputs):

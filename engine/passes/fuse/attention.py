@@ -46,9 +46,13 @@ class _Scores:
 
     def then_rounded(self, parameters: Quantisation) -> _Scores | None:
         """Rounded once more; None where it was rounded at this place already."""
-        place = "masked" if self.masks else "rounded" if self.multiplier == 1 else "scaled"
-        later = {"rounded": (self.rounded, self.scaled), "scaled": (self.scaled,), "masked": (self.masked,)}
-        return None if any(later[place]) else replace(self, **{place: parameters})
+        if self.masks:
+            return replace(self, masked=parameters) if self.masked is None else None
+        if self.scaled is not None:
+            return None
+        if self.multiplier != 1:
+            return replace(self, scaled=parameters)
+        return replace(self, rounded=parameters) if self.rounded is None else None
 
 
 @dataclass(frozen=True)

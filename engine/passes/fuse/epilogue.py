@@ -15,8 +15,8 @@ from engine.graph import Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import either_way, first_input, is_op, row_constant
 from engine.passes.quantisation import rounding
 
-BIAS = {"linear": 2, "quantized_linear": 4, "dynamic_quantized_linear": 5}
-RESIDUAL = {"linear": 3, "quantized_linear": 5, "dynamic_quantized_linear": 6}
+BIAS = {"linear": 2, "weight_only_linear": 4, "quantized_linear": 4, "dynamic_quantized_linear": 5}
+RESIDUAL = {"linear": 3, "weight_only_linear": 5, "quantized_linear": 5, "dynamic_quantized_linear": 6}
 
 
 def _input(product: Node, index: int) -> Value | None:

@@ -76,7 +76,7 @@ def _scaled(value: Value, factor: float, name: str) -> Value:
 def linear_in_place(reshape: Node, uses: Uses) -> Value | None:
     """Drop the reshapes around a linear that only joined the leading axes."""
     product = first_input(reshape[0])
-    if not is_op(product, "linear", "quantized_linear") or uses[product] != 1:
+    if not is_op(product, "linear", "weight_only_linear", "quantized_linear") or uses[product] != 1:
         return None
     joined = first_input(product)
     if not is_op(joined, "Reshape") or len(product.node.inputs) > RESIDUAL[product.op]:

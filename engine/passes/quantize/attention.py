@@ -16,7 +16,11 @@ _ZEROS = ("q_zero", "k_zero", "v_zero")
 
 
 def _is_centred(value: Value | None, uses: Uses) -> bool:
-    if value is None or value.op not in ("linear", "quantized_linear") or uses[value] != 1:
+    if (
+        value is None
+        or value.op not in ("linear", "weight_only_linear", "quantized_linear")
+        or uses[value] != 1
+    ):
         return False
     store = value.node.attrs["store"]
     return store is not None and store[0] == "centred"

@@ -12,7 +12,14 @@ from engine.graph import Node, Uses, Value, node, rule
 from engine.graph.pattern import first_input, is_op
 
 FORMS = {"quantize": "quantized", "centre": "centred"}
-COMPUTING = ("linear", "quantized_linear", "dynamic_quantized_linear", "attention", "quantized_attention")
+COMPUTING = (
+    "linear",
+    "weight_only_linear",
+    "quantized_linear",
+    "dynamic_quantized_linear",
+    "attention",
+    "quantized_attention",
+)
 
 
 @rule("quantize", "centre")

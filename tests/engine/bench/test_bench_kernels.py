@@ -57,6 +57,8 @@ def test_families_can_be_named_and_dense_ones_stay_as_the_measure(capsys: pytest
         ["--kernels", "-x", "/no/such/folder/file.json"],
         ["--kernels", "-ncores", "100000"],
         ["--kernels", "--surprise"],
+        ["--kernels", "--check", "--resume"],
+        ["--kernels", "--resume", "-x", "file.json"],
     ],
 )
 def test_a_wrong_call_ends_with_a_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +74,36 @@ def test_the_check_counts_the_choices(tmp_path: Path, capsys: pytest.CaptureFixt
     assert code in (0, 1)
     # Two numbers of lanes; three shares of zeros in the first pattern of an operand, two in each other.
     assert len(verdicts) == 2 * sum(1 + 2 * len(patterns) for patterns in PATTERNS_OF.values())
+
+
+def test_a_stopped_check_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "check.json"
+    arguments = ["--kernels", "--check", "--resume", "-x", str(file)]
+    main([*arguments, "-q"])
+    content = json.loads(file.read_text())
+    whole = content["verdicts"]
+    # As if it had been stopped before the last number of lanes of the last operand.
+    content["verdicts"] = [row for row in whole if (row["operand"], row["lanes"]) != ("w4", 64)]
+    file.write_text(json.dumps(content))
+    capsys.readouterr()
+    main(arguments)
+    printed = capsys.readouterr()
+    assert [line.split(":")[-2].strip() for line in printed.err.splitlines()[1:]] == [
+        "w4 tiny 24 x 40, 64 lanes"
+    ]
+    assert f"{len(whole)} choices" in printed.out
+    assert len(json.loads(file.read_text())["verdicts"]) == len(whole)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "nonsense"])
+def test_what_is_no_check_is_not_resumed(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "check.json"
+    file.write_text(content)
+    assert main(["--kernels", "--check", "--resume", "-q", "-x", str(file)]) == 2
+    assert "cannot resume" in capsys.readouterr().err
+    assert file.read_text() == content
 
 
 def test_the_check_finds_a_slow_pick() -> None:

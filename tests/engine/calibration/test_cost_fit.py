@@ -27,7 +27,7 @@ from engine.calibration.timing import in_turns
 from engine.kernels.cost import Coefficients, Work, for_level, panels_of_block, predicted_ns
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductRow, ProductShape
-from engine.lowering.choose import PRODUCT_ROWS, choose, fitting_rows, measured_rates
+from engine.lowering.choose import LEAN, PRODUCT_ROWS, choose, fitting_rows, measured_rates
 from engine.machine.rates import rates_file, read_rates, write_rates
 from engine.machine.topology import topology
 from engine.runtime.team import Team
@@ -101,7 +101,9 @@ def test_the_choice_follows_from_the_rates_alone() -> None:
         assert choose(operand, shape, None, {}) == plain
         suited = [row.family for row in fitting_rows(operand, shape) if row.suits(shape)]
         order = [plain.cost_ns, *(ns for family, ns in plain.runners_up if family in suited)]
-        assert order == sorted(order)
+        lean = plain.reason == "least memory"
+        assert order[lean:] == sorted(order[lean:])
+        assert plain.cost_ns <= (LEAN if lean else 1) * min(order)
         for family in suited:
             rates = {family: {shape.lanes.width: free}}
             assert choose(operand, shape, None, rates).row.family == family
@@ -179,7 +181,7 @@ def test_a_timed_product_runs_the_family_that_was_asked_for(row: ProductRow) -> 
     cases = [
         Case(row.operand, 24, 36, lanes, 0.7, pattern)
         for lanes in (1, 16, 64)
-        for pattern in PATTERNS_OF[row.operand]
+        for pattern in PATTERNS_OF[row.operand] or ("single",)
     ]
     taken = [subject for subject in map(Subject.of, cases) if row in subject.rows("bf16")]
     assert taken

@@ -63,16 +63,25 @@ def test_last_block_may_be_cut(n: int, blocks: int, cut: int, seed: int) -> None
     check(product(n, k, 4, 16, "packed", bias=False), a)
 
 
+def test_zero_points_that_are_fractions_leave_float_weights() -> None:
+    b = product(8, 32, 4, 16, "none", bias=False)
+    zeros = np.linspace(0, 15, 16, dtype=np.float32)
+    b.nodes[-1].input.append(b.weight(zeros))
+    a = np.random.default_rng(5).standard_normal((3, 32)).astype(np.float32)
+    check(b, a)
+    bound = passes.run(frontend.bind(frontend.open_model(b.model()), {"a": a.shape}))
+    assert graph.census(bound)["linear"] == 1
+
+
 def test_weights_are_the_same_object_for_every_shape() -> None:
     model = frontend.open_model(product(8, 32, 4, 16, "none", bias=False).model())
-    arrays = [
-        next(node for node in frontend.bind(model, {"a": (rows, 32)}).nodes() if node.op == "MatMul").inputs[
-            1
-        ]
-        for rows in (1, 5)
-    ]
-    assert arrays[0] is not None
-    assert arrays[0] == arrays[1]
+    first, second = (
+        next(node for node in bound.nodes() if node.op == "weight_only_linear").inputs
+        for bound in (passes.run(frontend.bind(model, {"a": (rows, 32)})) for rows in (1, 5))
+    )
+    for one, other in zip(first[1:4], second[1:4], strict=True):
+        assert one is not None
+        assert one == other
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.UINT4])

@@ -66,7 +66,7 @@ def test_every_weight_is_what_onnx_reads(
 
 
 def test_what_is_left_parses_to_the_same_model_without_the_weights() -> None:
-    arrays = [np.ones(LARGE, np.float32), np.ones(3, np.float32), np.ones(LARGE, np.int8)]
+    arrays: list[np.ndarray] = [np.ones(LARGE, np.float32), np.ones(3, np.float32), np.ones(LARGE, np.int8)]
     proto = with_weights(arrays)
     proto.metadata_props.add(key="k", value="v")
     content = proto.SerializeToString()

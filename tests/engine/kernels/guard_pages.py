@@ -16,7 +16,7 @@ import mmap
 import sys
 
 import numpy as np
-from kernel_runs import FORMS, Array, sparse_matrix
+from kernel_runs import FORMS, Array, is_few_bits, packed_of, sparse_matrix
 
 from engine.kernels.layout import Lanes, panel_rows, quad_margin
 from engine.kernels.products.arguments import PRODUCT
@@ -55,8 +55,10 @@ def run(row: ProductRow, m: int, k: int, n: int, *, at_end: bool) -> None:
     w, x = sparse_matrix(source, m, k, 0.3), source.integers(0, 9, (k, n))
     if row.operand == "u8":
         w = np.clip(w * 40, -128, 127).astype(np.int8)
-    packed = row.pack(w)
-    form = FORMS[row.reads](x.astype(np.float32 if row.operand == "f32" else np.uint8), lanes)
+    if is_few_bits(row):
+        w = np.clip(np.rint(w * 4), -8, 7)
+    packed = packed_of(row, w)
+    form = FORMS[row.reads](x.astype(np.uint8 if row.operand == "u8" else np.float32), lanes)
     padded = np.zeros(form.nbytes + (quad_margin(lanes.row_bytes) if row.reads == "quads" else 0), np.uint8)
     padded[: form.nbytes] = form.reshape(-1).view(np.uint8)
     rows = np.zeros(m + MARGIN, np.float32)

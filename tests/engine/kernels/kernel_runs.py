@@ -19,6 +19,7 @@ from engine.kernels.layout import Lanes, panel_rows, quad_margin, quad_rows
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE
 from engine.kernels.row import PackedWeights, ProductRow, aligned
+from engine.kernels.weight_only.pack import FewBits
 
 Array = NDArray[Any]
 CANARY = 4096
@@ -177,6 +178,19 @@ def run_product(
         call(row.kernels[lanes.width], args, begin, end, scratch.array)
     result = y.array if quantized else y.array.view(np.float32)[..., 0]
     return result, y.is_intact() and scratch.is_intact()
+
+
+def is_few_bits(row: ProductRow) -> bool:
+    """Whether the row takes weights of few bits with their scales."""
+    return row.operand in ("w8", "w4")
+
+
+def packed_of(row: ProductRow, w: Array) -> PackedWeights:
+    """The matrix as the row packs it; where it takes few bits, w must be such whole numbers, in blocks of 8 features."""
+    if not is_few_bits(row):
+        return row.pack(w)
+    shape = (len(w), -(-w.shape[1] // 8))
+    return row.pack(FewBits(w.astype(np.int8), np.ones(shape, np.float32), np.zeros(shape, np.int8), 8))
 
 
 def sparse_matrix(source: np.random.Generator, m: int, k: int, density: float) -> Array:

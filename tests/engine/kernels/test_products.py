@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_runs import form_of, matrix_of, matrix_of_quads, most_of, panel_of, run_product, sparse_matrix
+from kernel_runs import (
+    form_of,
+    is_few_bits,
+    matrix_of,
+    matrix_of_quads,
+    most_of,
+    packed_of,
+    panel_of,
+    run_product,
+    sparse_matrix,
+)
 from scipy.special import erf
 
 from engine.kernels.bf16_planes.split import bf16_parts
@@ -98,11 +108,11 @@ def test_more_panels_than_a_run_holds(row: ProductRow) -> None:
     x = source.integers(0, 8, (k, n))
     one, start = np.ones(1, np.float32), aligned(m + MARGIN, np.int32)
     fields: dict[str, Any] = {"integer": 1, "scale": one.ctypes.data, "start": start}
-    if row.operand == "f32":
+    if row.operand != "u8":
         fields = {}
-    operands = (w.astype(np.float32), x.astype(np.float32)) if row.operand == "f32" else (w, x)
+    operands = (w, x) if row.operand == "u8" else (w.astype(np.float32), x.astype(np.float32))
     y, intact = run_product(
-        row, row.pack(operands[0]), form_of(row, operands[1], lanes), lanes, panel_block=100, **fields
+        row, packed_of(row, operands[0]), form_of(row, operands[1], lanes), lanes, panel_block=100, **fields
     )
     assert intact
     assert np.array_equal(matrix_of(y, m, n), w.astype(np.int64) @ x)
@@ -113,12 +123,12 @@ def test_more_panels_than_a_run_holds(row: ProductRow) -> None:
 @pytest.mark.parametrize("k", [1, 2, 4, 8, 9, 31, 32, 33, 97, 300])
 def test_every_number_of_few_lanes_and_every_tail(row: ProductRow, m: int, k: int) -> None:
     source, one, start = np.random.default_rng(m * k), np.ones(1, np.float32), aligned(m + MARGIN, np.int32)
-    is_float = row.operand == "f32"
+    is_float = row.operand != "u8"
     kinds = ("float32", "float32") if is_float else ("int8", "uint8")
     fields: dict[str, Any] = {} if is_float else {"integer": 1, "scale": one.ctypes.data, "start": start}
     # Whole numbers whose sums are exact in either type.
-    w = source.integers(-8, 9, (m, k)).astype(kinds[0])
-    packed = row.pack(w)
+    w = source.integers(-8, 8, (m, k)).astype(kinds[0])
+    packed = packed_of(row, w)
     for n in range(1, int(row.most_lanes or 0) + 1):
         x, lanes = source.integers(0, 9, (k, n)).astype(kinds[1]), Lanes(1, n)
         y, intact = run_product(row, packed, form_of(row, x, lanes), lanes, **fields)
@@ -161,8 +171,9 @@ def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
     m, k, n = 110, 130, most_of(row, 150)
     lanes = Lanes(1, n)
     fields: dict[str, Any] = {}
-    if row.operand == "f32":
+    if row.operand != "u8":
         w, x = sparse_matrix(source, m, k, 0.3), form_of(row, source.standard_normal((k, n)), lanes)
+        w = np.clip(np.rint(4 * w), -8, 7) if is_few_bits(row) else w
     else:
         w, x = (
             source.integers(-128, 128, (m, k)).astype(np.int8),
@@ -174,7 +185,7 @@ def test_result_does_not_depend_on_how_tiles_are_cut(row: ProductRow) -> None:
             "scale": scale.ctypes.data,
             "start": aligned(m + MARGIN, np.int32),
         }
-    packed = row.pack(w)
+    packed = packed_of(row, w)
     whole, _ = run_product(row, packed, x, lanes, **fields)
     last = packed.strips * lanes.panels
     single = [(tile, tile + 1) for tile in reversed(range(last))]

@@ -199,7 +199,7 @@ def test_attention_rounds_scores_where_the_graph_does(scores: Any, mask_shape: A
         inputs.append(mask)
     options: dict[str, Any] = {"heads": heads, "probability": None, "store": None, "zero_masked_rows": False}
     # Whole numbers and powers of two: every score is exact, so that none is rounded another way.
-    factors = {name: np.float32(2.0**-3) for name in ("multiplier", "score_multiplier")}
+    factors: dict[str, Any] = {name: np.float32(2.0**-3) for name in ("multiplier", "score_multiplier")}
     y = node("attention", *inputs, scores=scores, context_multiplier=np.float32(1), **factors, **options)[0]
     check([y], feeds, atol=3e-5)
 

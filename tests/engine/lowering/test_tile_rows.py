@@ -59,12 +59,15 @@ def test_float_products_on_planes(
         np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_bfloat16_is_computed_only_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", ["amx_bf16", "dense_bf16"])
+def test_bfloat16_is_computed_only_where_it_was_asked_for(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph, array = _two_linears(1, 40)
-    asked = _plan(graph, "amx_bf16", monkeypatch, "bf16")
-    default = _plan(graph, "amx_bf16", monkeypatch)
-    assert [layer.kernel.split("__")[0] for layer in asked.layers].count("amx_bf16") == 2
-    assert not any(layer.kernel.startswith("amx_bf16") for layer in default.layers)
+    asked = _plan(graph, family, monkeypatch, "bf16")
+    default = _plan(graph, family, monkeypatch)
+    assert [layer.kernel.split("__")[0] for layer in asked.layers].count(family) == 2
+    assert not any(layer.kernel.startswith(family) for layer in default.layers)
     expected = evaluate(graph, {"x": array})
     got = run_plan(asked, team_of(2), [array])
     assert all(np.abs(a - b).max() < 0.01 * np.abs(b).max() for a, b in zip(got, expected, strict=True))

@@ -33,7 +33,7 @@ def transposed_weight(b: ModelBuilder, x: str) -> str:
 
 def dequantised_weight(b: ModelBuilder, x: str) -> str:
     whole = (random(M, K) * 40).astype(np.int8)
-    w = b.op("DequantizeLinear", b.weight(whole), b.weight(np.abs(random(M)) + 0.1), axis=0)
+    w = b.op("DequantizeLinear", b.weight(whole), b.weight(np.abs(random(K)) + 0.1), axis=1)
     return b.op("MatMul", x, b.op("Transpose", w, perm=[1, 0]))
 
 

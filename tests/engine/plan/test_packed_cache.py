@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from engine.kernels.checksum.rows import HASH_BLOCK, KEY_BYTES, shrink
 from engine.kernels.row import PackedWeights, ProductRow, aligned
+from engine.kernels.weight_only.pack import FewBits
 from engine.lowering.choose import PRODUCT_ROWS
 from engine.lowering.ops.linear import WeightFacts
 from engine.plan import packed_file
@@ -43,7 +44,12 @@ def same(a: PackedWeights, b: PackedWeights) -> bool:
 
 @pytest.mark.parametrize("row", PRODUCT_ROWS, ids=lambda row: row.family)
 def test_every_packed_form_comes_back_from_its_file(row: ProductRow, tmp_path: Path) -> None:
-    packed = row.pack(weights(row.operand))
+    w = weights(row.operand)
+    if row.operand in ("w8", "w4"):
+        numbers, ones = np.clip(w, -8, 7).astype(np.int8), np.ones((len(w), 1), np.float32)
+        packed = row.pack(FewBits(numbers, ones, np.zeros((len(w), 1), np.int8), w.shape[1]))
+    else:
+        packed = row.pack(w)
     path = tmp_path / "file"
     with path.open("wb") as file:
         packed_file.write(file, KEY, packed)

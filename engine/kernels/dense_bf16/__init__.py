@@ -1,0 +1,1 @@
+"""Dense bfloat16 products in vector registers."""
