@@ -187,13 +187,15 @@ def test_a_deadline_and_a_cancellation_end_a_request_between_steps() -> None:
                 cancelled.set()
             plan.inputs[0][1][0] = 1
 
-        # The first step ends only after the limit; then the caller looks before it goes on.
-        timer = threading.Timer(0.02, release)
-        timer.start()
-        plan.outputs[0][1][0] = 0
+        # The first step ends only after the limit, and leaves 0 for the second, which nobody can finish for long.
+        timers = [threading.Timer(0.02, release), threading.Timer(0.5, plan.outputs[0][1].fill, (1,))]
+        plan.outputs[0][1][0] = -1
+        for timer in timers:
+            timer.start()
         with pytest.raises(error):
             team.run(_Kept(plan), plan.stages[0].address, limits)
-        timer.join()
+        for timer in timers:
+            timer.join()
     team.stop()
 
 
