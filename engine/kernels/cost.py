@@ -101,16 +101,16 @@ def dense_work(m: int, k: int, lanes: Lanes, k_steps: int) -> Work:
     return Work(m * k_steps * lanes.vectors, 0, m * lanes.vectors, k * lanes.vectors, far)
 
 
-def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int) -> Work:
+def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int, unit_bytes: float = 8.0) -> Work:
     """The work of a sparse form in row groups of two (products/groups.py).
 
-    units    single weights, quads or pairs that are stored, 8 bytes each
+    units    single weights, quads, pairs or fours that are stored, of so many bytes each
     blocks   blocks of k: a row has a place in a group of each block in which it has a unit
     """
     # Units fall into blocks at random: a share exp(-mean) of rows and blocks has none. Block 0 names every row.
     present = 1 - math.exp(-units / (m * blocks))
     groups = m / 2 * (1 + (blocks - 1) * present)
-    far = _far_bytes(8.0 * units, k * lanes.row_bytes, lanes)
+    far = _far_bytes(unit_bytes * units, k * lanes.row_bytes, lanes)
     return Work(units * lanes.vectors, groups * lanes.panels, m * lanes.vectors, k * lanes.vectors, far)
 
 

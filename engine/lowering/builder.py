@@ -18,7 +18,7 @@ from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES, vector_bytes
 from engine.kernels.cost import Rates
 from engine.kernels.layout import VECTOR_LANES, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
-from engine.kernels.movement.bytes import BYTES, TILE_QUADS, TO_BYTES, bytes_of_lane, quads_to_signed_rows
+from engine.kernels.movement.bytes import BYTES, TILE_QUADS, TO_BYTES, quads_to_signed_rows
 from engine.kernels.row import aligned
 from engine.lowering.panels import Panel, constant_panel, new_panel
 from engine.plan.steps import (
@@ -143,11 +143,11 @@ class Builder:
         return self.quads[value]
 
     def byte_panel(self, value: Value) -> Panel:
-        """The uint8 value [..., k] as rows of bytes in pair order, or of words where panels are narrow."""
+        """The uint8 value [..., k] as rows of bytes, of 64-lane panels in pair order."""
         if value not in self.bytes:
             quads = self.quad_panel(value)
             width = quads.lanes.width
-            self.bytes[value] = self._spread(value, quads, TO_BYTES[width], bytes_of_lane(width))
+            self.bytes[value] = self._spread(value, quads, TO_BYTES[width])
         return self.bytes[value]
 
     def signed_rows(self, value: Value) -> Panel:
@@ -212,10 +212,10 @@ class Builder:
         self._move(value, panel, self.rows(value), kernel, to_panel=True)
         return panel
 
-    def _spread(self, value: Value, quads: Panel, kernel: Kernel, lane_bytes: int = 1) -> Panel:
-        """Quads to rows of bytes or words, by one of the kernels of movement.bytes."""
+    def _spread(self, value: Value, quads: Panel, kernel: Kernel) -> Panel:
+        """Quads to rows of bytes, by one of the kernels of movement.bytes."""
         rows = 4 * quad_rows(quads.k)
-        panel_bytes = rows * quads.lanes.width * lane_bytes
+        panel_bytes = rows * quads.lanes.width
         y = Panel(Location(Buffer(panel_bytes * quads.lanes.panels)), quads.lanes, quads.k, panel_bytes)
         tiles = -(-quad_rows(quads.k) // TILE_QUADS)
         fields: dict[str, Field | Record] = {

@@ -22,6 +22,7 @@ from engine.kernels.dense_int8.rows import ROW as DENSE_INT8
 from engine.kernels.matrix_vector_f32.rows import ROW as MATRIX_VECTOR_F32
 from engine.kernels.matrix_vector_int8.rows import ROW as MATRIX_VECTOR_INT8
 from engine.kernels.row import ProductRow, ProductShape
+from engine.kernels.sparse4_int8.rows import ROW as SPARSE4_INT8
 from engine.kernels.sparse_int8.rows import ROW as SPARSE_INT8
 from engine.kernels.weight_only.rows import ROW_DENSE_4 as DENSE_W4
 from engine.kernels.weight_only.rows import ROW_DENSE_8 as DENSE_W8
@@ -43,6 +44,7 @@ ALL_ROWS = (
     DENSE_INT8,
     BLOCK4_INT8,
     SPARSE_INT8,
+    SPARSE4_INT8,
     MATRIX_VECTOR_INT8,
     DENSE_W8,
     DENSE_W4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.kernels.block4_int8.pack import pack
 from engine.kernels.cost import Coefficients, Work, grouped_work
-from engine.kernels.products.sparse_groups import BAND, group_kernel, group_scratch
+from engine.kernels.products.sparse_groups import BAND, group_scratch, word_kernel
 from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 
 # 24 KiB of a 64-lane panel of quads.
@@ -46,7 +46,7 @@ ROW = ProductRow(
     family="block4_int8",
     operand="u8",
     reads="quads",
-    kernels={width: group_kernel("block4_int8", width, "u8s8", BLOCK_QUADS) for width in (16, 32, 64)},
+    kernels={width: word_kernel("block4_int8", width, "u8s8", BLOCK_QUADS) for width in (16, 32, 64)},
     pack=_pack,
     k_steps=lambda k: -(-k // 4),
     cost=Cost(_work, _COEFFICIENTS),

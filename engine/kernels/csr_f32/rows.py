@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engine.kernels.cost import Coefficients, Work, grouped_work
 from engine.kernels.csr_f32.pack import pack
-from engine.kernels.products.sparse_groups import BAND, group_kernel, group_scratch
+from engine.kernels.products.sparse_groups import BAND, group_scratch, word_kernel
 from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 
 # 32 KiB of a 64-lane panel: the smallest L1 of today's servers. Of 64 to 256 features,
@@ -48,7 +48,7 @@ ROW = ProductRow(
     family="csr_f32",
     operand="f32",
     reads="panel",
-    kernels={width: group_kernel("csr_f32", width, "f32", BLOCK_K) for width in (16, 32, 64)},
+    kernels={width: word_kernel("csr_f32", width, "f32", BLOCK_K) for width in (16, 32, 64)},
     pack=_pack,
     k_steps=lambda k: k,
     cost=Cost(_work, _COEFFICIENTS),

@@ -3,8 +3,7 @@
     quads          [panel][k / 4][lane][4 k's]
     bytes          [panel][k][64]       pair order, as the unstructured int8 kernels read them, of 64-lane panels:
                                         byte 16 g + 2 w + b + 8 h of a row is lane 16 (2 h + b) + 4 g + w
-    words          [panel][k][width]    the same rows for 16- and 32-lane panels, each byte with a zero above it;
-                                        of 32 lanes word 8 g + 4 h + w is lane 16 h + 4 g + w
+                                        and as they lie, of 16- and 32-lane panels ([k][width])
     signed rows    [panel][k][lane]     s8, the value less 128, as attention reads its values
 
 A tile is some rows of quads of one panel.
@@ -18,7 +17,7 @@ import numpy as np
 
 from engine.jit import Kernel, kernel, record
 from engine.kernels.simd.arithmetic import least, splat_i32
-from engine.kernels.simd.bytes import quads_to_rows, quads_to_words_16, quads_to_words_32, store_low_bytes
+from engine.kernels.simd.bytes import quads_to_rows, quads_to_rows_16, quads_to_rows_32, store_low_bytes
 from engine.kernels.simd.memory import load_i32
 
 BYTES = np.dtype(
@@ -43,33 +42,26 @@ def quads_to_bytes(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
             quads_to_rows(x + quad * QUAD_BYTES, y + 4 * quad * ROW_BYTES, ROW_BYTES)
 
 
-def _words_kernel(width: int, rearrange: Callable[..., None]) -> Kernel:
-    quad_bytes, row_bytes = 4 * width, 2 * width
-
-    @kernel("quads_to_words_u8", f"{TILE_QUADS}x{width}")
-    def quads_to_words(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+def _narrow_kernel(width: int, rearrange: Callable[..., None]) -> Kernel:
+    @kernel("quads_to_bytes_u8", f"{TILE_QUADS}x{width}")
+    def quads_to_narrow(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = bytes_of(args)
         for index in range(tile_begin, tile_end):
             panel = index // a.tiles_of_panel
             first = (index - panel * a.tiles_of_panel) * TILE_QUADS
             x, y = a.x + panel * a.x_panel, a.y + panel * a.y_panel
-            for quad in range(first, least(first + TILE_QUADS, a.quads)):
-                rearrange(x + quad * quad_bytes, y + 4 * quad * row_bytes)
+            for quad in range(4 * width * first, 4 * width * least(first + TILE_QUADS, a.quads), 4 * width):
+                rearrange(x + quad, y + quad)
 
-    return quads_to_words
+    return quads_to_narrow
 
 
 # What the unstructured int8 kernels read is made by these, by panel width.
 TO_BYTES = {
-    16: _words_kernel(16, quads_to_words_16),
-    32: _words_kernel(32, quads_to_words_32),
+    16: _narrow_kernel(16, quads_to_rows_16),
+    32: _narrow_kernel(32, quads_to_rows_32),
     64: quads_to_bytes,
 }
-
-
-def bytes_of_lane(width: int) -> int:
-    """Bytes of a lane in the form that TO_BYTES makes."""
-    return 1 if width == 64 else 2
 
 
 @kernel("quads_to_signed_rows", f"{TILE_QUADS}x16")

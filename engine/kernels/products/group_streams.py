@@ -121,6 +121,37 @@ def lay_pairs(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         _lay_pairs(a, read_i64(group + 16), first, weights + 4, places + 4)
 
 
+@inner
+def _lay_fours(a: Any, row: int, first: int, weights: int, offsets: int) -> None:
+    """One row's nonzero bytes of one block, four to an entry."""
+    if row == ABSENT:
+        return
+    at, place = a.w + row * a.row_bytes + first, 0
+    for k in range(least(a.block, a.k - first)):
+        value = read_s8(at + k)
+        if value != 0:
+            offset = offsets + 2 * place
+            write_u8(value, weights + place)
+            write_u8(k << 4, offset)
+            write_u8(k >> 4, offset + 1)
+            place += 1
+            if place == 4:
+                weights += 24
+                offsets += 24
+                place = 0
+
+
+@kernel("lay_fours")
+def lay_fours(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    """Entries of four weights a row (sparse4_int8/pack.py); a tile is a group; entries begin as zeros."""
+    a = stream_of(args)
+    for index in range(tile_begin, tile_end):
+        group = a.groups + 8 * GROUP_FIELDS * index
+        entry, first = a.entries + 24 * read_i64(group), read_i64(group + 32) * a.block
+        _lay_fours(a, read_i64(group + 8), first, entry, entry + 8)
+        _lay_fours(a, read_i64(group + 16), first, entry + 4, entry + 16)
+
+
 def run(code: Kernel, tiles: int, w: Array, **fields: int) -> None:
     """Call one of the kernels above on contiguous w[m, values]; the GIL is not held meanwhile."""
     args = np.zeros(1, STREAM)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.kernels.products.group_streams import ABSENT, count_words, lay_words, run
-from engine.kernels.row import Array, aligned
+from engine.kernels.row import Array, PackedWeights, aligned
 
 GROUP = 2
 HEADER = 1 + GROUP
@@ -111,3 +111,25 @@ def band_headers(index: Array, bands: int, blocks: int) -> list[tuple[int, Array
         at = int(index[band])
         found.append((int(index[at]), index[at + 1 + blocks : ends[band]].reshape(-1, HEADER)))
     return found
+
+
+def unpack_bytes(
+    packed: PackedWeights, block_k: int, read: Callable[[Array, int], tuple[int, Array, Array]]
+) -> Array:
+    """int8 w[m, k] of weights in groups of single bytes.
+
+    read   (entries from a group's first on, its count) -> how many it has, its weights and their k's within the
+           block, both [units][GROUP][...]
+    """
+    w = np.zeros((packed.strips, packed.strip_rows + 1, packed.k), np.int64)
+    blocks = -(-packed.k // block_k)
+    for band, (entry, groups) in enumerate(band_headers(packed.index, packed.strips, blocks)):
+        head = packed.index[packed.index[band] + 1 :][:blocks]
+        place = entry
+        for (count, *rows), block in zip(groups, np.repeat(np.arange(blocks), head), strict=True):
+            size, weights, ks = read(packed.entries[place:], int(count))
+            for side, row in enumerate(rows):
+                live = weights[:, side] != 0
+                np.add.at(w[band, row], ks[:, side][live] + block * block_k, weights[:, side][live])
+            place += size
+    return np.ascontiguousarray(w[:, :-1].reshape(-1, packed.k)[: packed.m].astype(np.int8))

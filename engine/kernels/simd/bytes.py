@@ -5,6 +5,7 @@ What is unpacked stays inside groups of sixteen bytes, where the machine's unpac
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.jit import I32, instruction, ir
@@ -12,6 +13,7 @@ from engine.kernels.simd.memory import load_vector
 
 _I32 = I32.llvm_type
 _INDEX = ir.IntType(32)
+_BYTE = ir.IntType(8)
 
 
 def _unpack(builder: ir.IRBuilder, a: Any, b: Any, bits: int, *, high: bool) -> Any:
@@ -52,41 +54,50 @@ def _quads_to_rows(builder: ir.IRBuilder, source: Any, target: Any, row_bytes: A
         builder.store(row, builder.inttoptr(at, _I32.as_pointer()), align=4)
 
 
-def _interleave_half(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
-    kind = ir.VectorType(ir.IntType(16), 16)
-    first, second = load_vector(builder, a, kind), load_vector(builder, b, kind)
-    index = [place for i in range(16) for place in (i, 16 + i)]
-    mask = ir.Constant(ir.VectorType(_INDEX, 32), index)
-    return builder.bitcast(builder.shuffle_vector(first, second, mask), _I32)
+def _loaded_side_by_side(builder: ir.IRBuilder, addresses: Sequence[Any]) -> Any:
+    """64 bytes: equal parts from two or four addresses."""
+    kind = ir.VectorType(_BYTE, 64 // len(addresses))
+    parts = [load_vector(builder, address, kind) for address in addresses]
+    while len(parts) > 1:
+        mask = ir.Constant(
+            ir.VectorType(_INDEX, 2 * parts[0].type.count), list(range(2 * parts[0].type.count))
+        )
+        parts = [builder.shuffle_vector(a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
 
 
-def _words_of(builder: ir.IRBuilder, quads: Any, k: int) -> Any:
-    """Byte k of each of sixteen lanes, as words."""
-    shifted = builder.lshr(quads, ir.Constant(_I32, [8 * k] * 16))
-    return builder.trunc(
-        builder.and_(shifted, ir.Constant(_I32, [255] * 16)), ir.VectorType(ir.IntType(16), 16)
-    )
+def _shuffled(builder: ir.IRBuilder, a: Any, b: Any, index: Iterable[int]) -> Any:
+    """Bytes of a (0 to 63) and of b (64 to 127) in this order."""
+    kind = ir.VectorType(_BYTE, 64)
+    mask = ir.Constant(ir.VectorType(_INDEX, 64), list(index))
+    mixed = builder.shuffle_vector(builder.bitcast(a, kind), builder.bitcast(b, kind), mask)
+    return builder.bitcast(mixed, _I32)
 
 
-def _store_row(builder: ir.IRBuilder, row: Any, target: Any, offset: int) -> None:
-    place = builder.add(target, ir.Constant(ir.IntType(64), offset))
-    builder.store(row, builder.inttoptr(place, row.type.as_pointer()), align=4)
+def _gather_sixteen(builder: ir.IRBuilder, *addresses: Any) -> Any:
+    rows = _loaded_side_by_side(builder, addresses)
+    return _shuffled(builder, rows, rows, (16 * row + lane for lane in range(16) for row in range(4)))
 
 
-def _quads_to_words_16(builder: ir.IRBuilder, source: Any, target: Any) -> None:
+def _merge_halves(builder: ir.IRBuilder, first: Any, second: Any, lane: int) -> Any:
+    index = (32 * row + lane + i for i in range(16) for row in range(4))
+    return _shuffled(builder, first, second, index)
+
+
+def _quads_to_rows_16(builder: ir.IRBuilder, source: Any, target: Any) -> None:
     quads = load_vector(builder, source, _I32)
-    for k in range(4):
-        _store_row(builder, _words_of(builder, quads, k), target, 32 * k)
+    rows = _shuffled(builder, quads, quads, (4 * lane + k for k in range(4) for lane in range(16)))
+    builder.store(rows, builder.inttoptr(target, _I32.as_pointer()), align=4)
 
 
-def _quads_to_words_32(builder: ir.IRBuilder, source: Any, target: Any) -> None:
-    first = load_vector(builder, source, _I32)
-    second = load_vector(builder, builder.add(source, ir.Constant(ir.IntType(64), 64)), _I32)
-    index = [place for g in range(0, 16, 4) for half in (0, 16) for place in range(half + g, half + g + 4)]
-    mask = ir.Constant(ir.VectorType(_INDEX, 32), index)
-    for k in range(4):
-        row = builder.shuffle_vector(_words_of(builder, first, k), _words_of(builder, second, k), mask)
-        _store_row(builder, row, target, 64 * k)
+def _quads_to_rows_32(builder: ir.IRBuilder, source: Any, target: Any) -> None:
+    long = ir.IntType(64)
+    first, second = (load_vector(builder, builder.add(source, ir.Constant(long, at)), _I32) for at in (0, 64))
+    for half in range(2):
+        ks = (2 * half, 2 * half + 1)
+        rows = _shuffled(builder, first, second, (4 * lane + k for k in ks for lane in range(32)))
+        place = builder.add(target, ir.Constant(long, 64 * half))
+        builder.store(rows, builder.inttoptr(place, _I32.as_pointer()), align=4)
 
 
 def _store_low_bytes(builder: ir.IRBuilder, value: Any, address: Any) -> None:
@@ -98,11 +109,17 @@ interleave_words_low = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x
 interleave_words_high = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=True))
 # (source, target, row bytes): 64 lanes of one row of quads to four rows of 64 bytes, lanes in pair order.
 quads_to_rows = instruction("void", ("i64", "i64", "i64"), _quads_to_rows)
-# (address a, address b): sixteen words of either, alternating.
-interleave_half_words = instruction(I32, ("i64", "i64"), _interleave_half)
-# (source, target): one row of quads of 16 or 32 lanes to four rows of words; 32 lanes in the order in which
-# interleaving low and high words gives lanes 0-15 and 16-31.
-quads_to_words_16 = instruction("void", ("i64", "i64"), _quads_to_words_16)
-quads_to_words_32 = instruction("void", ("i64", "i64"), _quads_to_words_32)
+# (source, target): 16 or 32 lanes of one row of quads to four rows of as many bytes, in the order of lanes.
+quads_to_rows_16 = instruction("void", ("i64", "i64"), _quads_to_rows_16)
+quads_to_rows_32 = instruction("void", ("i64", "i64"), _quads_to_rows_32)
+# (four addresses of sixteen bytes): quads, one byte of each.
+gather_sixteen = instruction(I32, ("i64",) * 4, _gather_sixteen)
+# (two addresses of 32 bytes): both, one after the other.
+side_by_side = instruction(
+    I32, ("i64",) * 2, lambda b, *addresses: b.bitcast(_loaded_side_by_side(b, addresses), _I32)
+)
+# (rows a and b, rows c and d, of 32 bytes): quads of lanes 0 to 15, and of lanes 16 to 31.
+merge_low = instruction(I32, (I32, I32), lambda b, x, y: _merge_halves(b, x, y, 0))
+merge_high = instruction(I32, (I32, I32), lambda b, x, y: _merge_halves(b, x, y, 16))
 # (vector, address): the low byte of each of sixteen lanes.
 store_low_bytes = instruction("void", (I32, "i64"), _store_low_bytes)

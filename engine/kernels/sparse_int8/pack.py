@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.kernels.products.group_streams import count_bytes, lay_pairs, run
-from engine.kernels.products.groups import GROUP, arrange, band_headers
+from engine.kernels.products.groups import GROUP, arrange, unpack_bytes
 from engine.kernels.row import Array, PackedWeights, aligned
 
 
@@ -31,20 +31,13 @@ def pack(w: Array, band_rows: int, block_k: int) -> PackedWeights:
     return PackedWeights(entries, arranged.index, m, k, -(-m // band_rows), band_rows, int(counts.sum()))
 
 
+def _group(words: Array, count: int) -> tuple[int, Array, Array]:
+    size = 2 * GROUP * count + 1
+    weights = words[: GROUP * count].view(np.int8).reshape(count, GROUP, 4)[..., 1::2]
+    ks = words[GROUP * count + 1 : size].view(np.uint16).reshape(count, GROUP, 2)
+    return size, weights, ks.astype(np.int64)
+
+
 def unpack(packed: PackedWeights, block_k: int) -> Array:
     """The matrix that `pack` was given."""
-    w = np.zeros((packed.strips, packed.strip_rows + 1, packed.k), np.int64)
-    blocks = -(-packed.k // block_k)
-    for band, (entry, groups) in enumerate(band_headers(packed.index, packed.strips, blocks)):
-        head = packed.index[packed.index[band] + 1 :][:blocks]
-        block_of = np.repeat(np.arange(blocks), head)
-        place = entry
-        for (count, *rows), block in zip(groups, block_of, strict=True):
-            words = packed.entries[place : place + 2 * GROUP * count + 1]
-            weights = words[: GROUP * count].view(np.int8).reshape(count, GROUP, 4)[..., 1::2]
-            ks = words[GROUP * count + 1 :].view(np.uint16).reshape(count, GROUP, 2) + block * block_k
-            for side, row in enumerate(rows):
-                live = weights[:, side] != 0
-                np.add.at(w[band, row], ks[:, side][live], weights[:, side][live])
-            place += words.size
-    return np.ascontiguousarray(w[:, :-1].reshape(-1, packed.k)[: packed.m].astype(np.int8))
+    return unpack_bytes(packed, block_k, _group)

@@ -16,18 +16,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.jit import Kernel, inner, kernel
+from engine.jit import inner
 from engine.kernels.cost import Coefficients, Work, grouped_work
-from engine.kernels.products.arguments import product_of, strip_and_panel
-from engine.kernels.products.epilogue import finish
-from engine.kernels.products.groups import HEADER
-from engine.kernels.products.sparse_groups import BAND, group_scratch, prefetch_stream
+from engine.kernels.products.sparse_groups import (
+    BAND,
+    GroupForm,
+    group_kernel,
+    group_scratch,
+    prefetch_stream,
+)
 from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 from engine.kernels.simd.arithmetic import splat_i32
 from engine.kernels.simd.bytes import interleave_words_high, interleave_words_low
 from engine.kernels.simd.dot import dot_u8s8
 from engine.kernels.simd.memory import load_i32, read_i32, read_u16, store_i32
-from engine.kernels.sparse_int8.narrow import narrow_kernel
 from engine.kernels.sparse_int8.pack import pack
 
 WIDTH, ROW_BYTES = 64, 64
@@ -68,39 +70,18 @@ def _save_sums(sums: Any, at: int) -> None:
     store_i32(sums[3], at + 192)
 
 
-def pair_kernel() -> Kernel:
-    """The kernel that multiplies one band by one panel of 64 lanes."""
-    header_bytes, block_bytes = 4 * HEADER, BLOCK_K * ROW_BYTES
-
-    @kernel("sparse_int8", f"2x{WIDTH}__panel{WIDTH}")
-    def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-        a = product_of(args)
-        blocks = -(-a.k // BLOCK_K)
-        for index in range(tile_begin, tile_end):
-            band, panel = strip_and_panel(a, index)
-            head = a.w_index + 4 * read_i32(a.w_index + 4 * band)
-            start = a.start + 4 * BAND * band
-            weights = a.w + 4 * read_i32(head)
-            group = head + 4 + 4 * blocks
-            for block in range(blocks):
-                x = a.x + panel * a.x_panel + block * block_bytes
-                for _ in range(read_i32(head + 4 + 4 * block)):
-                    count, row0, row1 = read_i32(group), read_i32(group + 4), read_i32(group + 8)
-                    y0, y1 = scratch + (row0 << 8), scratch + (row1 << 8)
-                    sums0 = _start_sums(start + 4 * row0) if block == 0 else _load_sums(y0)
-                    sums1 = _start_sums(start + 4 * row1) if block == 0 else _load_sums(y1)
-                    rows = weights + 8 * count + 4
-                    prefetch_stream(weights, 16 * count)
-                    for i in range(count):
-                        sums0 = _pair(x, weights + 8 * i, rows + 8 * i, sums0)
-                        sums1 = _pair(x, weights + 8 * i + 4, rows + 8 * i + 4, sums1)
-                    weights = rows + 8 * count
-                    _save_sums(sums0, y0)
-                    _save_sums(sums1, y1)
-                    group += header_bytes
-            finish(a.epilogue, scratch, band * BAND, BAND, panel)
-
-    return multiply
+@inner
+def _add(x: int, weights: int, count: int, block: int, start: tuple[int, int], y: tuple[int, int]) -> int:
+    sums0 = _start_sums(start[0]) if block == 0 else _load_sums(y[0])
+    sums1 = _start_sums(start[1]) if block == 0 else _load_sums(y[1])
+    rows = weights + 8 * count + 4
+    prefetch_stream(weights, 16 * count)
+    for i in range(count):
+        sums0 = _pair(x, weights + 8 * i, rows + 8 * i, sums0)
+        sums1 = _pair(x, weights + 8 * i + 4, rows + 8 * i + 4, sums1)
+    _save_sums(sums0, y[0])
+    _save_sums(sums1, y[1])
+    return rows + 8 * count
 
 
 def _pack(w: Array) -> PackedWeights:
@@ -117,18 +98,12 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.88, 0.368, 3.32, 0.433, 0.00419),
-        32: Coefficients(0.473, 1.99, 2.93, 0.547, 0.00732),
         64: Coefficients(0.288, 5.63, 3.03, 0.327, 0.00338),
     },
     "avx2": {
-        16: Coefficients(1.63, 6.42, 1.59, 0.492, 0.00426),
-        32: Coefficients(1.39, 9.22, 3.83, 0.865, 0.0112),
         64: Coefficients(1.15, 29.1, 0.555, 0.169, 0),
     },
     "generic": {
-        16: Coefficients(2.63, 13.8, 40, 0.725, 0.00618),
-        32: Coefficients(2.59, 28.1, 41.6, 1.05, 0.00802),
         64: Coefficients(2.43, 33.7, 42.9, 0.748, 0.0137),
     },
 }
@@ -137,7 +112,7 @@ ROW = ProductRow(
     family="sparse_int8",
     operand="u8",
     reads="bytes",
-    kernels={16: narrow_kernel(16, BLOCK_K), 32: narrow_kernel(32, BLOCK_K), WIDTH: pair_kernel()},
+    kernels={WIDTH: group_kernel("sparse_int8", WIDTH, GroupForm(BLOCK_K, 4, BLOCK_K * ROW_BYTES, _add))},
     pack=_pack,
     k_steps=lambda k: k,
     cost=Cost(_work, _COEFFICIENTS),

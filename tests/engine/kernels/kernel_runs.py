@@ -76,7 +76,7 @@ def quads_of(x: Array, lanes: Lanes) -> Array:
 
 
 def bytes_of(x: Array, lanes: Lanes) -> Array:
-    """uint8 x[k, n] as rows of bytes in pair order, for narrow panels as rows of words."""
+    """uint8 x[k, n] as rows of bytes, of 64-lane panels in pair order."""
     k, n = x.shape
     full = np.zeros((4 * quad_rows(k), lanes.panels * lanes.width), np.uint8)
     full[:k, :n] = x
@@ -84,11 +84,7 @@ def bytes_of(x: Array, lanes: Lanes) -> Array:
     if lanes.width == 64:
         for v, g, w in np.ndindex(4, 4, 4):
             place[16 * g + 8 * (v // 2) + 2 * w + v % 2] = 16 * v + 4 * g + w
-    elif lanes.width == 32:
-        for h, g, w in np.ndindex(2, 4, 4):
-            place[8 * g + 4 * h + w] = 16 * h + 4 * g + w
-    kind = np.uint8 if lanes.width == 64 else np.uint16
-    out = aligned((lanes.panels, full.shape[0], lanes.width), kind)
+    out = aligned((lanes.panels, full.shape[0], lanes.width), np.uint8)
     out[:] = full.reshape(-1, lanes.panels, lanes.width).transpose(1, 0, 2)[..., place]
     return out
 

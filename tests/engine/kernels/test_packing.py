@@ -15,6 +15,7 @@ from engine.kernels.csr_f32 import pack as csr
 from engine.kernels.matrix_vector_f32 import rows as vector_f32
 from engine.kernels.matrix_vector_int8 import rows as vector_int8
 from engine.kernels.products import strips, tile_packing
+from engine.kernels.sparse4_int8 import pack as fours
 from engine.kernels.sparse_int8 import pack as pairs
 
 SIZES = st.tuples(st.integers(1, 140), st.integers(1, 210))
@@ -60,7 +61,7 @@ def test_sparse_int8_round_trips(sizes: tuple[int, int], density: float, transpo
     w[source.random((m, k)) >= density] = 0
     if transposed:
         w = np.asfortranarray(w)
-    for family, block in ((pairs, 32), (block4, 8)):
+    for family, block in ((pairs, 32), (fours, 32), (block4, 8)):
         packed = family.pack(w, 24, block)
         assert np.array_equal(family.unpack(packed, block), w)
         assert packed.nonzeros == np.count_nonzero(w)

@@ -1,0 +1,1 @@
+"""Unstructured sparse int8 over few lanes: four nonzeros at once."""
