@@ -159,7 +159,7 @@ class Engine:
 
     def _run(self, inp: list[Array], limits: Limits | None) -> list[Array]:
         """Outputs of checked inputs, on the stream that is free next."""
-        plans, line = self._plans.find(tuple([array.shape for array in inp])), self._streams.line
+        plans, line = self._plans.fitting(inp), self._streams.line
         ticket = Ticket(plans.seconds)
         try:
             stream = line.enter(ticket, limits)

@@ -19,7 +19,6 @@ from engine.kernels.row import ProductRow, ProductShape
 from engine.lowering.builder import Builder, Machine
 from engine.lowering.choose import fitting_rows
 from engine.lowering.lower import lowerings
-from engine.lowering.panels import new_panel
 from engine.machine.topology import l2_bytes
 from engine.plan.build import Plan, Segment, build
 from engine.plan.steps import Buffer, Field, Layer, Location, Program, Record, Step, Tensor
@@ -50,7 +49,7 @@ class Subject:
     @property
     def shape(self) -> ProductShape:
         """What a cost is asked for."""
-        lanes = Lanes.of((self.case.lanes, self.case.k))
+        lanes = Lanes(1, self.case.lanes)
         m, k, operand = self.case.m, self.case.k, self.case.operand
         whole = ProductShape(m, k, int(np.count_nonzero(self.w)), lanes, block=self.case.block)
         if operand not in ("f32", "u8"):
@@ -81,7 +80,7 @@ def timed_product(subject: Subject, family: str, team: Team) -> Timed:
     case = subject.case
     builder = Builder(Machine(team.members, l2_bytes(), "bf16", parts=team.parts), subject.packed, family)
     x = graph_input("x", _U8 if case.operand == "u8" else _F32, (case.lanes, case.k))
-    panel = new_panel(x.shape, quads=case.operand == "u8")
+    panel = builder.new_panel(x.shape, quads=case.operand == "u8")
     (builder.quads if case.operand == "u8" else builder.panels)[x] = panel
     node = _product_node(case, x, subject.w)
     answer = lowerings()[node.op].lower(node, builder)

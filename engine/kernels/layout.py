@@ -30,12 +30,14 @@ def _round_up(number: int, multiple: int) -> int:
 class Lanes:
     """Which lane a position has.
 
-    outer   number of sequences (1 for a matrix [n, k])
-    inner   positions of one sequence
+    outer    number of sequences (1 for a matrix [n, k])
+    inner    positions of one sequence
+    widest   lanes that a panel has at most: a plan for few of the positions wants narrow ones
     """
 
     outer: int
     inner: int
+    widest: int = WIDTHS[-1]
 
     @property
     def pitch(self) -> int:
@@ -44,9 +46,9 @@ class Lanes:
 
     @property
     def width(self) -> int:
-        """Lanes of a panel: the widest that is not mostly padding."""
+        """Lanes of a panel: as many as are not mostly padding."""
         used = self.outer * self.pitch
-        return next(width for width in WIDTHS if used <= width or width == WIDTHS[-1])
+        return next(width for width in WIDTHS if used <= width or width == self.widest)
 
     @property
     def panels(self) -> int:
@@ -62,12 +64,12 @@ class Lanes:
         return self.panels * self.width // VECTOR_LANES
 
     @classmethod
-    def of(cls, shape: tuple[int, ...]) -> Lanes:
-        """The lanes of a tensor of this shape; its last axis is k."""
+    def of(cls, shape: tuple[int, ...], widest: int) -> Lanes:
+        """The lanes of a tensor of this shape, its last axis k, in panels of at most `widest` lanes."""
         leading = shape[:-1]
         if len(leading) <= 1:
-            return cls(1, math.prod(leading))
-        return cls(math.prod(leading[:-1]), leading[-1])
+            return cls(1, math.prod(leading), widest)
+        return cls(math.prod(leading[:-1]), leading[-1], widest)
 
 
 def panel_rows(k: int) -> int:

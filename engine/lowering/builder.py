@@ -16,7 +16,7 @@ from engine.graph.ir import Node, Value
 from engine.jit import Kernel
 from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES, vector_bytes
 from engine.kernels.cost import Rates
-from engine.kernels.layout import VECTOR_LANES, Lanes, quad_rows
+from engine.kernels.layout import VECTOR_LANES, WIDTHS, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
 from engine.kernels.movement.bytes import BYTES, TILE_QUADS, TO_BYTES, quads_to_signed_rows
 from engine.kernels.row import aligned
@@ -46,6 +46,7 @@ class Machine:
     """What lowering must know: members of the team, bytes of a core's L2, and what the user asked for.
 
     helpers       members of other teams that may take part: each needs a place in memory, none counts on it
+    widest        lanes of a panel at most: less than a kernel could take, for requests of few tokens
     skip_padding  whether no lanes are spent on positions that the attention mask leaves out
     parts       into which the tiles of a step are cut, one for each core or group of cores
     precision   "f32", or "bf16": products of float32 may round their operands to bfloat16
@@ -59,6 +60,7 @@ class Machine:
     parts: int = 1
     skip_padding: bool = False
     helpers: int = 0
+    widest: int = WIDTHS[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,31 @@ class Builder:
 
         return Location(Fixed(self.weights.packed(array, ("padded", size, np.dtype(dtype).name), pad)))
 
+    def _constant_panel(self, array: Array) -> Panel:
+        lanes = self.lanes(array.shape)
+        return self.weights.packed(array, ("panel", lanes), lambda a: constant_panel(a, lanes))
+
     # -- forms
+    def lanes(self, shape: tuple[int, ...]) -> Lanes:
+        """The lanes of a tensor [..., k]."""
+        return Lanes.of(shape, self.machine.widest)
+
+    def deciding_lanes(self, shape: tuple[int, ...], operand: str) -> Lanes:
+        """The lanes by which a product over a tensor [..., k] gets its row.
+
+        Of a plan in narrow panels requests are expected to fill one. Sums of integers are exact, so that a row for few
+        lanes may then be taken; others keep the row of wide panels, whose results are the same to the bit.
+        """
+        if operand != "u8":
+            return Lanes.of(shape, WIDTHS[-1])
+        own = self.lanes(shape)
+        is_narrow = self.machine.widest < WIDTHS[-1] and own.panels > 1
+        return Lanes(1, own.width, own.width) if is_narrow else own
+
+    def new_panel(self, shape: tuple[int, ...], *, quads: bool = False) -> Panel:
+        """A fresh place for a tensor [..., k] of this shape."""
+        return new_panel(self.lanes(shape), shape[-1], quads=quads)
+
     def rows(self, value: Value) -> Tensor:
         """The value as ONNX lays it out."""
         if value not in self.tensors:
@@ -131,15 +157,17 @@ class Builder:
         if value not in self.panels:
             array = value.array
             if array is not None:
-                self.panels[value] = self.weights.packed(array, "panel", constant_panel)
+                self.panels[value] = self._constant_panel(array)
             else:
-                self.panels[value] = self._pack(value, new_panel(value.shape), movement.to_panel)
+                self.panels[value] = self._pack(value, self.new_panel(value.shape), movement.to_panel)
         return self.panels[value]
 
     def quad_panel(self, value: Value) -> Panel:
         """The uint8 value [..., k] as quads."""
         if value not in self.quads:
-            self.quads[value] = self._pack(value, new_panel(value.shape, quads=True), movement.rows_to_quads)
+            self.quads[value] = self._pack(
+                value, self.new_panel(value.shape, quads=True), movement.rows_to_quads
+            )
         return self.quads[value]
 
     def byte_panel(self, value: Value) -> Panel:
@@ -197,7 +225,9 @@ class Builder:
 
         together    tiles that had better be claimed at once, where there are enough for all members
         """
-        share = max(1, tiles // (2 * self.machine.members))
+        narrow = span is not None and self.machine.widest < WIDTHS[-1]
+        busy = span.of_one_panel if span is not None and narrow else tiles
+        share = max(1, busy // (2 * self.machine.members))
         grain = max(1, min(share, round(CLAIM_NS / max(tile_ns, 1.0))))
         whole = -(-grain // together) * together
         grain = whole if whole <= share else grain

@@ -39,17 +39,16 @@ class Panel:
         return Panel(moved, self.lanes, count, self.panel_bytes, self.quads)
 
 
-def new_panel(shape: tuple[int, ...], *, quads: bool = False) -> Panel:
-    """A fresh place for a tensor [..., k] of this shape."""
-    lanes, k = Lanes.of(shape), shape[-1]
+def new_panel(lanes: Lanes, k: int, *, quads: bool = False) -> Panel:
+    """A fresh place for k features of these lanes."""
     panel_bytes = (quad_rows(k) if quads else panel_rows(k)) * lanes.row_bytes
     size = panel_bytes * lanes.panels + (quad_margin(lanes.row_bytes) if quads else 0)
     return Panel(Location(Buffer(size)), lanes, k, panel_bytes, quads)
 
 
-def constant_panel(array: Array) -> Panel:
-    """A float32 constant laid out as an f32 panel."""
-    lanes, k = Lanes.of(array.shape), array.shape[-1]
+def constant_panel(array: Array, lanes: Lanes) -> Panel:
+    """A float32 constant [..., k] laid out as an f32 panel."""
+    k = array.shape[-1]
     made = aligned((lanes.panels, panel_rows(k), lanes.width), np.float32)
     flat = np.zeros((lanes.panels * lanes.width, k), np.float32)
     flat[: lanes.outer * lanes.pitch].reshape(lanes.outer, lanes.pitch, k)[:, : lanes.inner] = array.reshape(

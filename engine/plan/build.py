@@ -178,12 +178,14 @@ def _seen(memory: _Memory) -> Any:
 
 
 def _ragged(
-    program: Program, memory: _Memory, table: Array, counters: Array, records: list[Array]
+    program: Program, inputs: list[Array], table: Array, counters: Array, records: list[Array]
 ) -> Ragged | None:
     lanes = token_lanes(program)
     if lanes is None:
         return None
-    mask = next(memory.view(tensor) for name, tensor in program.inputs if name == program.padding)
+    mask = next(
+        place for (name, _), place in zip(program.inputs, inputs, strict=True) if name == program.padding
+    )
     return ragged(program, table, counters, records, lanes, mask)
 
 
@@ -195,10 +197,10 @@ def build(program: Program, members: int) -> Plan:
     counters = aligned(max(len(table), 1), COUNTER)
     stages = tuple(_stages(program.steps, memory, table, counters))
     fault = memory.view(Tensor(np.dtype(np.int64), (1,), program.fault))
-    seen = _seen(memory)
+    seen, inputs = _seen(memory), [memory.view(tensor) for _, tensor in program.inputs]
     return Plan(
-        ragged=_ragged(program, memory, table, counters, records),
-        inputs=tuple((name, memory.view(tensor)) for name, tensor in program.inputs),
+        ragged=_ragged(program, inputs, table, counters, records),
+        inputs=tuple(zip((name for name, _ in program.inputs), inputs, strict=True)),
         outputs=tuple((name, seen(tensor)) for name, tensor in program.outputs),
         stages=stages,
         layers=tuple(step.layer for step in program.steps),

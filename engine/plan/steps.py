@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.jit import Kernel
-from engine.kernels.layout import Lanes
+from engine.kernels.layout import VECTOR_LANES, Lanes
 
 Array = NDArray[Any]
 
@@ -97,6 +97,11 @@ class Span:
     lanes: Lanes
     per_panel: int = 0
     per_vector: int = 0
+
+    @property
+    def of_one_panel(self) -> int:
+        """Tiles of a panel that is full."""
+        return self.per_panel + self.per_vector * self.lanes.width // VECTOR_LANES
 
 
 @dataclass(frozen=True, eq=False, slots=True)

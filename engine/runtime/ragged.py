@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.jit import compiled
 from engine.kernels.cost import even_block
-from engine.kernels.layout import VECTOR_LANES
+from engine.kernels.layout import VECTOR_LANES, WIDTHS
 from engine.machine.atomics import store_word
 from engine.plan.ragged import ARRANGED, CHANGING, REGULAR, Ragged
 from engine.plan.steps import Array
@@ -24,7 +24,7 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     Returns the row-major positions that are computed; None for all.
     """
     kept = plan.mask.reshape(plan.lanes.outer, plan.lanes.inner) != 0
-    if kept.all() or not _fits(plan, kept):
+    if kept.all() or not _fits(plan, kept, plan.mask):
         _regular(plan)
         return None
     positions = np.flatnonzero(kept)
@@ -40,6 +40,18 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     return positions
 
 
+def narrow_width(plan: Ragged, mask: Array) -> int | None:
+    """Lanes of a panel that holds all tokens of a request with this mask, if narrower ones do than the plan's."""
+    width = plan.lanes.width
+    # Counting comes first: it is all that most requests pay.
+    if np.count_nonzero(mask) > width - VECTOR_LANES:
+        return None
+    kept = mask.reshape(plan.lanes.outer, plan.lanes.inner) != 0
+    used = VECTOR_LANES * int((-(-kept.sum(axis=1) // VECTOR_LANES)).sum())
+    narrow = next(fitting for fitting in WIDTHS if used <= fitting or fitting == WIDTHS[-1])
+    return narrow if narrow < width and _fits(plan, kept, mask) else None
+
+
 def rows_of(plan: Ragged, result: Array, positions: Array) -> Array:
     """The result, with a row a position, at these positions, and zero elsewhere; a new array."""
     whole = np.zeros_like(result)
@@ -48,9 +60,9 @@ def rows_of(plan: Ragged, result: Array, positions: Array) -> Array:
     return whole
 
 
-def _fits(plan: Ragged, kept: Array) -> bool:
+def _fits(plan: Ragged, kept: Array, mask: Array) -> bool:
     looked_at = all(kept.reshape(-1)[take.positions].all() for take in plan.takes)
-    return bool(kept.any(axis=1).all() and looked_at and ((plan.mask == 1).reshape(kept.shape) == kept).all())
+    return bool(kept.any(axis=1).all() and looked_at and ((mask == 1).reshape(kept.shape) == kept).all())
 
 
 def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:

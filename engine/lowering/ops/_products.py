@@ -11,7 +11,7 @@ from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE, STORE_CENTRE
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
-from engine.lowering.panels import Panel, new_panel
+from engine.lowering.panels import Panel
 from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
 # Rows that a vector of constants must have beyond m: strips are at most so many rows long.
@@ -44,9 +44,9 @@ def store_fields(store: tuple[str, float, int] | None) -> dict[str, Field]:
     }
 
 
-def result_panel(node: Node, store: tuple[str, float, int] | None) -> Panel:
+def result_panel(node: Node, builder: Builder, store: tuple[str, float, int] | None) -> Panel:
     """A fresh place for output 0: quads where it is stored quantised."""
-    return new_panel(node[0].shape, quads=store is not None and store[0] == "quantized")
+    return builder.new_panel(node[0].shape, quads=store is not None and store[0] == "quantized")
 
 
 def keep(node: Node, builder: Builder, panel: Panel) -> None:
@@ -79,7 +79,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
     """Append the product step of `linear` or `quantized_linear`."""
     x, packed, choice = product.x, product.packed, product.choice
     store = node.attrs.get("store")
-    y = result_panel(node, store)
+    y = result_panel(node, builder, store)
     fields, reads = _epilogue(node, builder, product, y)
     lanes = x.lanes
     args: dict[str, Field | Record] = {
@@ -100,6 +100,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
     }
     kernel = choice.row.kernels[lanes.width]
     tiles = packed.strips * lanes.panels
+    decided = builder.deciding_lanes(required(node, 0).shape, choice.row.operand)
     builder.emit(
         Layer(
             node.name,
@@ -116,7 +117,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         tiles=tiles,
         reads=reads,
         writes=y.buffers,
-        tile_ns=choice.cost_ns / tiles,
+        tile_ns=choice.cost_ns / (packed.strips * decided.panels),
         scratch=choice.row.scratch(lanes.width),
         together=min(choice.row.run, lanes.panels),
         span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,

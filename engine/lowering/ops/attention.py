@@ -65,7 +65,7 @@ def _lower(node: Node, builder: Builder) -> Lowered:
     mask_fields, mask_buffers = _mask_fields(optional(node, 3), builder)
     if whole:
         mask_fields |= {name: int(node.attrs[name]) for name in ("q_zero", "k_zero", "v_zero")}
-    y = result_panel(node, node.attrs.get("store"))
+    y = result_panel(node, builder, node.attrs.get("store"))
     sizes = (q_value.shape[2] // node.attrs["heads"], k_value.shape[1])
     reads = (*q.buffers, *k.buffers, *v.buffers, *mask_buffers)
     _emit(node, builder, (q, k, v, y), mask_fields, reads, sizes)

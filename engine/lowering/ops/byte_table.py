@@ -7,14 +7,13 @@ from engine.kernels.byte_table.rows import BYTE_TABLE, map_bytes
 from engine.kernels.layout import quad_rows
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.ops._products import keep, required
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Field, Layer, Record, Span
 
 
 def _lower(node: Node, builder: Builder) -> Lowered:
     if not node[0].shape:
         return "it has no features"
-    x, y = builder.quad_panel(required(node, 0)), new_panel(node[0].shape, quads=True)
+    x, y = builder.quad_panel(required(node, 0)), builder.new_panel(node[0].shape, quads=True)
     fields: dict[str, Field | Record] = {
         "x": x.location,
         "x_panel": x.panel_bytes,

@@ -8,7 +8,6 @@ from engine.graph.ir import Node, Value
 from engine.kernels.quantize.dequantize import DEQUANTIZE, dequantize_quads
 from engine.lowering.builder import U8, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import optional, required
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Array, Field, Layer, Record
 
 
@@ -24,7 +23,7 @@ def _dequantize(node: Node, builder: Builder) -> Lowered:
         return "it is not of uint8 with features"
     if scale is None or offset is None or scale.dtype != np.float32:
         return "it has more than one scale, or one that is not constant"
-    x, y = builder.quad_panel(value), new_panel(node[0].shape)
+    x, y = builder.quad_panel(value), builder.new_panel(node[0].shape)
     fields: dict[str, Field | Record] = {
         "x": x.location,
         "x_panel": x.panel_bytes,

@@ -27,7 +27,7 @@ from engine.lowering.ops._products import (
     required,
 )
 from engine.lowering.ops.linear import epilogue_bias, integer_operands
-from engine.lowering.panels import Panel, new_panel
+from engine.lowering.panels import Panel
 from engine.plan.steps import Buffer, Field, Layer, Location, Record
 
 SCRATCH = 64
@@ -37,7 +37,7 @@ def _quantize(node: Node, builder: Builder) -> Lowered:
     if not node[0].shape:
         return "it has no features"
     x = builder.panel(required(node, 0))
-    y = new_panel(node[0].shape, quads=True)
+    y = builder.new_panel(node[0].shape, quads=True)
     ranges = Buffer(RANGE_BYTES * x.lanes.vectors)
     places = (builder.new_rows(node[1]), builder.new_rows(node[2]))
     parameters: dict[str, Field] = {"scale": place_of(places[0]), "zero_point": place_of(places[1])}

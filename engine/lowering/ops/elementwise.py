@@ -12,7 +12,7 @@ from engine.kernels.elementwise import panel as on_panels
 from engine.kernels.elementwise import rows as on_rows
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import required
-from engine.lowering.panels import Panel, new_panel
+from engine.lowering.panels import Panel
 from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span
 
 _OPERANDS = ("a", "b", "c", "y")
@@ -27,7 +27,7 @@ def _emit_panel(
     second: dict[str, Field],
     reads: tuple[Buffer, ...],
 ) -> None:
-    y = new_panel(node[0].shape)
+    y = builder.new_panel(node[0].shape)
     fields: dict[str, Field | Record] = {
         "a": a.location,
         "a_panel": a.panel_bytes,

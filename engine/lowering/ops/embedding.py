@@ -10,7 +10,6 @@ from engine.graph.ir import Node
 from engine.kernels.embedding.rows import EMBEDDING, KERNELS, SCRATCH
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, lane_fields, place_of
 from engine.lowering.ops._products import optional, required
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Buffer, Field, Layer, Location, Record, Span
 
 
@@ -37,7 +36,7 @@ def _lower(node: Node, builder: Builder) -> Lowered:
     strides = _strides(ids.shape, shape[:-1], ids.dtype.itemsize)
     if strides is None:
         return "its ids repeat along an inner axis only"
-    tensor, y = builder.rows(ids), new_panel(shape)
+    tensor, y = builder.rows(ids), builder.new_panel(shape)
     scale, zero_point = node.attrs["quantisation"] or (1.0, 0)
     reads: list[Buffer] = [*buffers(tensor)]
     fields: dict[str, Field | Record] = {

@@ -9,7 +9,6 @@ from engine.kernels.norm.rows import NORM, normalize
 from engine.kernels.softmax.rows import SOFTMAX, softmax
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import optional, required
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Buffer, Field, Layer, Record, Span
 
 
@@ -18,7 +17,7 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
     if gain is None or (bias is not None and bias.array is None):
         return "its gain or bias is not constant"
     x = builder.panel(required(node, 0))
-    y = new_panel(node[0].shape)
+    y = builder.new_panel(node[0].shape)
     writes: list[Buffer] = [*y.buffers]
     zeros = builder.weights.packed(gain, "zeros", np.zeros_like)
     fields: dict[str, Field | Record] = {
@@ -34,7 +33,7 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
     }
     if node.attrs["quantize"] is not None:
         step, zero_point = node.attrs["quantize"]
-        quads = new_panel(node[0].shape, quads=True)
+        quads = builder.new_panel(node[0].shape, quads=True)
         fields |= {"quads": quads.location, "quads_panel": quads.panel_bytes}
         fields |= {"step": float(step), "zero_point": int(zero_point), "rounded": int(node.attrs["rounded"])}
         writes += quads.buffers
@@ -57,7 +56,7 @@ def _softmax(node: Node, builder: Builder) -> Lowered:
     value = required(node, 0)
     if value.dtype != F32 or node.attrs["axis"] not in (-1, len(value.shape) - 1):
         return "it is not float32 over the last axis"
-    x, y = builder.panel(value), new_panel(value.shape)
+    x, y = builder.panel(value), builder.new_panel(value.shape)
     fields: dict[str, Field | Record] = {
         "x": x.location,
         "x_panel": x.panel_bytes,

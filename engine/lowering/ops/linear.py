@@ -9,7 +9,6 @@ import numpy as np
 from engine.graph.ir import Node
 from engine.kernels.block4_int8.pack import quads_of
 from engine.kernels.column_blocks_f32.pack import alive_blocks
-from engine.kernels.layout import Lanes
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.choose import Choice
@@ -73,7 +72,7 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     facts = builder.weights.lasting(
         weights, ("facts", axes), WeightFacts, lambda a: _facts(weight_matrix(node, a))
     )
-    lanes, fours, eights = Lanes.of(value.shape), facts.alive_4x1, facts.alive_8x1
+    lanes, fours, eights = builder.deciding_lanes(value.shape, "f32"), facts.alive_4x1, facts.alive_8x1
     shape = ProductShape(m, k, facts.nonzeros, lanes, alive_4x1=fours, alive_8x1=eights)
     choice = product_choice(builder, "f32", shape)
     x = builder.form(value, choice.row.reads)
@@ -125,7 +124,7 @@ def integer_operands(node: Node, builder: Builder, weights: Array) -> IntegerOpe
     facts = builder.weights.lasting(
         weights, ("facts", axes, zero), WeightFacts, lambda a: integer_facts(signed_weights(node, a))
     )
-    shape = ProductShape(m, k, facts.nonzeros, Lanes.of(value.shape), facts.alive_quads)
+    shape = ProductShape(m, k, facts.nonzeros, builder.deciding_lanes(value.shape, "u8"), facts.alive_quads)
     choice = product_choice(builder, "u8", shape)
     x = builder.form(value, choice.row.reads)
     packed = builder.weights.lasting(

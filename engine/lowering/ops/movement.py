@@ -10,14 +10,13 @@ from engine.kernels.movement.rows import TAKE, take_lanes
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import required
 from engine.lowering.ops.plain_movement import gather_rows, slice_rows
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record, Tensor
 
 
 def _reshape(node: Node, builder: Builder) -> Lowered:
     value, shape = required(node, 0), node[0].shape
     panel = builder.panels.get(value)
-    if panel is not None and shape and shape[-1] == panel.k and Lanes.of(shape) == panel.lanes:
+    if panel is not None and shape and shape[-1] == panel.k and builder.lanes(shape) == panel.lanes:
         builder.panels[node[0]] = panel
         return None
     rows = builder.rows(value)
@@ -33,7 +32,7 @@ def _positions(lanes: Lanes, leading: tuple[int, ...]) -> Array:
 
 def _take(node: Node, builder: Builder, value: Value, lanes_taken: Array) -> Lowered:
     """A panel whose positions are these lanes of the source's panel."""
-    x, y = builder.panel(value), new_panel(node[0].shape)
+    x, y = builder.panel(value), builder.new_panel(node[0].shape)
     table = np.zeros(y.lanes.panels * y.lanes.width, np.int64)
     place = _positions(y.lanes, node[0].shape[:-1]).reshape(-1)
     table[:] = lanes_taken.reshape(-1)[-1]

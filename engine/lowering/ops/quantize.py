@@ -19,7 +19,7 @@ def _lower_as(kind: str) -> OpLowering:
             node.attrs["scale"],
             node.attrs["zero_point"],
         )
-        x, y = builder.panel(required(node, 0)), result_panel(node, store)
+        x, y = builder.panel(required(node, 0)), result_panel(node, builder, store)
         epilogue: dict[str, Field] = {
             **store_fields(store),
             "m": x.k,

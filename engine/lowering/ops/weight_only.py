@@ -9,7 +9,6 @@ import numpy as np
 
 from engine.graph.ir import Node
 from engine.kernels.column_blocks_f32.pack import alive_blocks
-from engine.kernels.layout import Lanes
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.kernels.weight_only.pack import FewBits, bits_of
 from engine.lowering.builder import Builder, Lowered, OpLowering
@@ -67,7 +66,7 @@ def _weight_only_linear(node: Node, builder: Builder) -> Lowered:
     )
     weights, value = facts.weights, required(node, 0)
     m, k = weights.numbers.shape
-    lanes, fours, eights = Lanes.of(value.shape), facts.alive_4x1, facts.alive_8x1
+    lanes, fours, eights = builder.deciding_lanes(value.shape, "w8"), facts.alive_4x1, facts.alive_8x1
     shape = ProductShape(m, k, facts.nonzeros, lanes, alive_4x1=fours, alive_8x1=eights, block=block)
     choice = product_choice(builder, f"w{facts.bits}", shape)
     row, x = choice.row, builder.form(value, choice.row.reads)

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.xdist_group("cores")
 
 EXPORTED = Path(__file__).parents[2] / "data" / "exported"
 BATCH, LENGTH = 3, 24
+# Positions of one sentence that take a panel of 64 lanes.
+NARROW = 40
 # Every attention of these leaves padding out, and nothing else looks across positions.
 LEAVE_PADDING_OUT = (
     "albert_sdpa_ts14",
@@ -39,8 +41,8 @@ LEAVE_PADDING_OUT = (
 COMPUTE_ALL = ("bert_dynamic", "minilm_pooled_ts14", "mobilebert_eager_ts14", "deberta_eager_ts17")
 
 
-def _prefixes(*lengths: int) -> np.ndarray:
-    return (np.arange(LENGTH) < np.array(lengths)[:, None]).astype(np.int64)
+def _prefixes(*lengths: int, size: int = LENGTH) -> np.ndarray:
+    return (np.arange(size) < np.array(lengths)[:, None]).astype(np.int64)
 
 
 def _with_holes() -> np.ndarray:
@@ -128,6 +130,35 @@ def test_models_whose_padding_takes_part_compute_it(name: str) -> None:
     skips, _ = _engines(name)
     assert skips.compiled is not None
     assert skips.compiled.plan.ragged is None
+
+
+@pytest.mark.parametrize("name", LEAVE_PADDING_OUT)
+def test_few_tokens_lie_in_narrow_panels_and_are_the_same(name: str) -> None:
+    file, sizes = str(EXPORTED / f"{name}.onnx"), {"batch_size": 1, "input_shapes": [[1, NARROW]]}
+    skips, computes = Engine(file, **sizes), Engine(file, **sizes, skip_padding=False)
+    for length in (3, NARROW, 16, 17, 32, 33, 1):
+        mask = _prefixes(length, size=NARROW)
+        inputs = _inputs(skips, mask)
+        for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
+            if got.shape[:2] == mask.shape:
+                assert np.array_equal(got[mask == 1], whole[mask == 1])
+                assert not got[mask == 0].any()
+            else:
+                assert np.array_equal(got, whole)
+    narrow = skips._plans.find(tuple([array.shape for array in inputs])).narrow
+    assert sorted(narrow) == [16, 32]
+    for width, plans in narrow.items():
+        ragged_plan = plans.plans[0].ragged
+        assert ragged_plan is not None
+        assert ragged_plan.lanes.width == width
+
+
+def test_left_padded_sentences_and_full_ones_stay_in_wide_panels() -> None:
+    skips = Engine(str(EXPORTED / "bert_eager_ts17.onnx"), batch_size=1, input_shapes=[[1, NARROW]])
+    for mask in (_prefixes(3, size=NARROW)[:, ::-1].copy(), np.ones((1, NARROW), np.int64)):
+        inputs = _inputs(skips, mask)
+        skips.run(inputs)
+        assert not skips._plans.find(tuple([array.shape for array in inputs])).narrow
 
 
 def test_fewer_tokens_take_fewer_tiles() -> None:
