@@ -316,8 +316,7 @@ class Builder:
             writes=writes,
             tile_ns=16.0 * panel.k,
             scratch=movement.SCRATCH,
-            # Out of lanes only: rows have a place for every position.
-            span=None if to_panel else Span(lanes, per_vector=1),
+            span=Span(lanes, per_vector=1),
         )
 
 

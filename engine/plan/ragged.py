@@ -22,9 +22,9 @@ import numpy as np
 from engine.kernels.attention.rows import ATTENTION
 from engine.kernels.embedding.rows import EMBEDDING
 from engine.kernels.layout import Lanes
-from engine.kernels.movement.rows import MOVEMENT, TAKE
+from engine.kernels.movement.rows import MOVEMENT, TAKE, quads_to_rows, to_rows
 from engine.kernels.products.arguments import PRODUCT
-from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Span, Step
+from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Record, Span, Step
 
 REGULAR, ARRANGED, CHANGING = 0, 1, 2
 
@@ -100,11 +100,29 @@ def _is_lane_by_lane(program: Program, lanes: Lanes) -> bool:
         follows = step.span is not None and step.span.lanes == lanes
         if reads & results or (reads & tokens and not follows and step.args.dtype != TAKE):
             return False
-        if step.args.dtype == MOVEMENT and follows:
+        if follows and not _laid(step) <= tokens | writes:
+            # An operand whose lanes lie regularly, always: a constant, or what a step without a map wrote.
+            return False
+        if follows and step.kernel in (to_rows, quads_to_rows):
             results |= writes
         elif follows:
             tokens |= writes
     return results <= ends
+
+
+def _laid(step: Step) -> set[int]:
+    """Places of the panels that a step reads or writes: operands beside which the record has bytes from panel to panel."""
+
+    def places(record: Record) -> set[int]:
+        found: set[int] = set()
+        for name, field in record.fields.items():
+            if isinstance(field, Record):
+                found |= places(field)
+            elif isinstance(field, Location) and (f"{name}_panel" in record.fields or name == "panel"):
+                found.add(id(field.place))
+        return found
+
+    return places(step.args)
 
 
 def ragged(

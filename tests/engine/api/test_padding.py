@@ -7,7 +7,9 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from engine import Engine
 from engine.jit import compiled
@@ -159,6 +161,39 @@ def test_left_padded_sentences_and_full_ones_stay_in_wide_panels() -> None:
         inputs = _inputs(skips, mask)
         skips.run(inputs)
         assert not skips._plans.find(tuple([array.shape for array in inputs])).narrow
+
+
+def _with_an_addend(folder: Path, batch: int, *, fed: bool) -> str:
+    """An encoder that adds numbers for each position to its last layer: an input, or a constant for one sequence."""
+    model = onnx.load(EXPORTED / "bert_sdpa_dynamo23.onnx")
+    graph, shape = model.graph, [batch, LENGTH, 32]
+    if fed:
+        graph.input.append(helper.make_tensor_value_info("addend", TensorProto.FLOAT, shape))
+    else:
+        numbers = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        graph.initializer.append(numpy_helper.from_array(numbers, "addend"))
+    graph.node.append(helper.make_node("Add", [graph.output[0].name, "addend"], ["sum"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("sum", TensorProto.FLOAT, shape))
+    onnx.save(model, folder / "added.onnx")
+    return str(folder / "added.onnx")
+
+
+@pytest.mark.parametrize("fed", [True, False], ids=["input", "constant"])
+def test_numbers_for_each_position_are_added_where_they_belong(tmp_path: Path, fed: bool) -> None:
+    batch = BATCH if fed else 1
+    file, shapes = _with_an_addend(tmp_path, batch, fed=fed), [[batch, LENGTH]] * 3
+    shapes += [[batch, LENGTH, 32]] if fed else []
+    skips, computes = (Engine(file, batch, input_shapes=shapes, skip_padding=skip) for skip in (True, False))
+    assert skips.compiled is not None
+    assert (skips.compiled.plan.ragged is not None) is fed
+    for mask in MASKS.values():
+        inputs = _inputs(skips, mask[:batch])
+        if fed:
+            inputs[-1] = np.random.default_rng(5).standard_normal(inputs[-1].shape).astype(np.float32)
+        got, whole = skips.run(inputs)[0], computes.run(inputs)[0]
+        tokens = mask[:batch] == 1
+        assert np.array_equal(got[tokens], whole[tokens])
 
 
 def test_fewer_tokens_take_fewer_tiles() -> None:
