@@ -1,12 +1,15 @@
-"""Which input says what is padding: the one whose zeros every attention leaves out.
+"""Which input says what is padding: the one whose zeros every attention, and every sum over positions, leaves out.
 
-    attention_mask [b, t] ── any nodes ── [b, 1, 1, t] ── mask of every attention
+    attention_mask [b, t] ─┬─ any nodes ── [b, 1, 1, t] ── mask of every attention
+                           └─ any nodes ── [b, t, 1] ───── weights of every weighted_sum
 
-Nothing is recognised by its form: the nodes between are run on masks of zeros and ones, and must give 0 where the
-mask is one and a number so low that no probability is left where it is zero.
+Nothing is recognised by its form: the nodes between are run on masks of zeros and ones. For attention they must give
+0 where the mask is one and a number so low that no probability is left where it is zero; for sums 0 where it is zero.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,45 +19,60 @@ from engine.passes.mask import MASK
 ATTENTIONS = ("attention", "quantized_attention")
 # exp(score + LOW - greatest) is exactly 0 in float32 for scores that differ by less than 800.
 LOW = -1000.0
+# Which input of weighted_sum its weights are.
+WEIGHTS = 1
 
 
 def padding_input(graph: Graph) -> str | None:
-    """Name of the integer or boolean input [b, t] that masks the keys of every attention; None if there is none."""
+    """Name of the integer or boolean input [b, t] whose zeros are left out everywhere; None if there is none."""
     readers = [found for found in graph.nodes() if found.op in ATTENTIONS]
     if any((found.attrs["scores"] or (None,))[-1] is not None for found in readers):
         # Rounded behind the mask, a score is never lower than the least of 256 steps.
         return None
     masks = {found.inputs[MASK] if len(found.inputs) > MASK else None for found in readers}
-    inputs = {None if mask is None else _source(mask) for mask in masks}
-    source = inputs.pop() if len(inputs) == 1 else None
-    if source is None or not all(mask is not None and _leaves_out(mask, source) for mask in masks):
+    weights = {found.inputs[WEIGHTS] for found in graph.nodes() if found.op == "weighted_sum"}
+    inputs = {None if value is None else _source(value) for value in masks | weights}
+    source = inputs.pop() if len(inputs) == 1 and masks else None
+    if source is None:
+        return None
+    b, t = source.shape
+    checked = [*((mask, (b, 1, 1, t), _masks) for mask in masks), *((w, (b, t, 1), _weighs) for w in weights)]
+    if not all(value is not None and _holds(value, source, shape, rule) for value, shape, rule in checked):
         return None
     return source.node.name
 
 
-def _source(mask: Value) -> Value | None:
-    """The only input that the mask is computed from, if it is [b, t] and the mask [b, 1, 1, t]."""
-    found = [entry[0] for entry in order([mask]) if entry.op == "Input"]
-    if len(found) != 1 or mask.type.shape is None or found[0].dtype.kind not in "iub":
+def _masks(found: Array, kept: Array) -> bool:
+    return bool((found[kept] == 0).all() and (found[~kept] <= LOW).all())
+
+
+def _weighs(found: Array, kept: Array) -> bool:
+    return bool((found[~kept] == 0).all())
+
+
+def _source(value: Value) -> Value | None:
+    """The only input that this value is computed from, if it is whole numbers [b, t]."""
+    found = [entry[0] for entry in order([value]) if entry.op == "Input"]
+    if len(found) != 1 or found[0].dtype.kind not in "iub" or len(found[0].shape) != 2:
         return None
-    b, *middle, t = found[0].shape if len(found[0].shape) > 1 else (0, 0, 0)
-    return found[0] if not middle and mask.shape == (b, 1, 1, t) else None
+    return found[0]
 
 
-def _leaves_out(mask: Value, source: Value) -> bool:
-    cone = Graph((source,), (mask,), ("mask",))
+def _holds(value: Value, source: Value, shape: tuple[int, ...], rule: Callable[[Array, Array], bool]) -> bool:
+    """Whether the value, of this shape, keeps the rule for every probe of its source."""
+    if value.type.shape != shape:
+        return False
+    cone = Graph((source,), (value,), ("value",))
     # A wholly masked sequence may be handled apart, so no probe has one.
     random = np.random.default_rng(7).integers(0, 2, source.shape)
     random[:, 0] = 1
     first = np.zeros(source.shape)
     first[:, 0] = 1
-    return all(_is_left_out(cone, source, probe) for probe in (np.ones(source.shape), first, random))
-
-
-def _is_left_out(cone: Graph, source: Value, probe: Array) -> bool:
-    try:
-        (found,) = evaluate(cone, {source.node.name: probe.astype(source.dtype)})
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-        return False
-    kept = probe[:, None, None, :] != 0
-    return bool((found[kept] == 0).all() and (found[~kept] <= LOW).all())
+    for probe in (np.ones(source.shape), first, random):
+        try:
+            (found,) = evaluate(cone, {source.node.name: probe.astype(source.dtype)})
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            return False
+        if not rule(found, probe.reshape(shape) != 0):
+            return False
+    return True

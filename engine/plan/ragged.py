@@ -9,7 +9,7 @@ multiple of sixteen lanes:
     map        0 1 2 3 4 ~4 14 15 ~15 ...                   position of each lane; the complement where it repeats one
 
 Steps that work lane by lane just take fewer tiles. Only those that know positions look at the map: embeddings,
-attention, rows of the result, and lanes taken by their position.
+attention, rows of the result, lanes taken by their position, and sums over the positions of a sequence.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from engine.kernels.embedding.rows import EMBEDDING
 from engine.kernels.layout import Lanes
 from engine.kernels.movement.rows import MOVEMENT, TAKE, quads_to_rows, to_rows
 from engine.kernels.products.arguments import PRODUCT
+from engine.kernels.weighted_sum.rows import WEIGHTED_SUM
 from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Record, Span, Step
 
 REGULAR, ARRANGED, CHANGING = 0, 1, 2
+# Steps that read tokens by the map and write something else than lanes of tokens.
+_BY_POSITION = (TAKE, WEIGHTED_SUM)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,9 +49,10 @@ class Ragged:
     counters   of the table's steps: no claim may be open while `tiles` changes
     lanes      of the tokens, when nothing is left out
     map        int64, a position for each lane;  groups: int64 [vectors][2], first lane and number of keys
+    sequences  int64 [sequences][2], the same two numbers
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
     products   records with `panels` and `panel_block`; blocks: the latter of a regular request
-    mapped     records with a field `map`;  grouped: with a field `groups`
+    mapped     records with a field `map`;  grouped: with a field `groups`;  summed: with a field `sequences`
     results    names of the outputs that have a row a position
     state      one of REGULAR (as it was built), ARRANGED, CHANGING (an interrupt may leave it so)
     """
@@ -58,6 +62,7 @@ class Ragged:
     lanes: Lanes
     map: Array
     groups: Array
+    sequences: Array
     tiles: Array
     per_vector: Array
     per_panel: Array
@@ -66,6 +71,7 @@ class Ragged:
     blocks: tuple[int, ...]
     mapped: tuple[Array, ...]
     grouped: tuple[Array, ...]
+    summed: tuple[Array, ...]
     takes: tuple[Take, ...]
     results: frozenset[str]
     state: Array
@@ -98,7 +104,7 @@ def _is_lane_by_lane(program: Program, lanes: Lanes) -> bool:
             continue
         reads, writes = {id(b) for b in step.reads}, {id(b) for b in step.writes}
         follows = step.span is not None and step.span.lanes == lanes
-        if reads & results or (reads & tokens and not follows and step.args.dtype != TAKE):
+        if reads & results or (reads & tokens and not follows and step.args.dtype not in _BY_POSITION):
             return False
         if follows and not _laid(step) <= tokens | writes:
             # An operand whose lanes lie regularly, always: a constant, or what a step without a map wrote.
@@ -148,21 +154,24 @@ def ragged(
 
     products = of(PRODUCT)
     written = {id(b) for (step, _), span in zip(steps, spans, strict=True) if span for b in step.writes}
+    sums = [record for step, record in steps if _reads_tokens(step, WEIGHTED_SUM, written)]
     return Ragged(
         mask,
         counters,
         lanes,
         np.zeros(lanes.vectors * 16, np.int64),
         np.zeros((lanes.vectors, 2), np.int64),
+        np.zeros((lanes.outer, 2), np.int64),
         table["tiles"][: len(steps)],
         per_vector,
         per_panel,
         fixed,
         tuple(products),
         tuple(int(record["panel_block"][0]) for record in products),
-        tuple(of(EMBEDDING) + of(MOVEMENT)),
+        tuple(of(EMBEDDING) + of(MOVEMENT) + sums),
         tuple(of(ATTENTION)),
-        tuple(_take(step, record, lanes) for step, record in steps if _takes_tokens(step, written)),
+        tuple(sums),
+        tuple(_take(step, record, lanes) for step, record in steps if _reads_tokens(step, TAKE, written)),
         frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
         np.full(1, REGULAR),
     )
@@ -172,8 +181,8 @@ def _span(step: Step, lanes: Lanes) -> Span | None:
     return step.span if step.span is not None and step.span.lanes == lanes else None
 
 
-def _takes_tokens(step: Step, written: set[int]) -> bool:
-    return step.args.dtype == TAKE and any(id(buffer) in written for buffer in step.reads)
+def _reads_tokens(step: Step, kind: np.dtype[np.void], written: set[int]) -> bool:
+    return step.args.dtype == kind and any(id(buffer) in written for buffer in step.reads)
 
 
 def _take(step: Step, record: Array, lanes: Lanes) -> Take:

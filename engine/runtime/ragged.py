@@ -35,7 +35,7 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = panels, even_block(panels, parts, block)
     if before != ARRANGED:
-        _point(plan, plan.map.ctypes.data, plan.groups.ctypes.data)
+        _point(plan, plan.map.ctypes.data, plan.groups.ctypes.data, plan.sequences.ctypes.data)
     plan.state[0] = ARRANGED
     return positions
 
@@ -76,8 +76,8 @@ def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:
     vectors = int(groups.sum())
     plan.map[: vectors * VECTOR_LANES] = np.repeat(~positions[ends - 1], groups * VECTOR_LANES)
     plan.map[lane] = positions
-    plan.groups[:vectors, 0] = np.repeat(first_lane, groups)
-    plan.groups[:vectors, 1] = np.repeat(lengths, groups)
+    plan.sequences[:, 0], plan.sequences[:, 1] = first_lane, lengths
+    plan.groups[:vectors] = np.repeat(plan.sequences, groups, axis=0)
     if plan.takes:
         lane_of = np.zeros(kept.size, np.int64)
         lane_of[positions] = lane
@@ -95,7 +95,7 @@ def _regular(plan: Ragged) -> None:
         record["panels"], record["panel_block"] = plan.lanes.panels, block
     for take in plan.takes:
         take.table[:] = take.regular
-    _point(plan, 0, 0)
+    _point(plan, 0, 0, 0)
     plan.state[0] = REGULAR
 
 
@@ -118,8 +118,10 @@ def _set_tiles(plan: Ragged, vectors: int, panels: int) -> None:
     plan.tiles[:] = plan.per_vector * vectors + plan.per_panel * panels + plan.fixed
 
 
-def _point(plan: Ragged, lane_map: int, groups: int) -> None:
+def _point(plan: Ragged, lane_map: int, groups: int, sequences: int) -> None:
     for record in plan.mapped:
         record["map"] = lane_map
     for record in plan.grouped:
         record["groups"] = groups
+    for record in plan.summed:
+        record["sequences"] = sequences

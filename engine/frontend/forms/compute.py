@@ -54,6 +54,17 @@ def _batch_normalization(call: Call) -> Values | None:
     return (call.emit("BatchNormalization", *call.inputs, epsilon=call.attrs["epsilon"]),)
 
 
+def _lp_normalization(call: Call) -> Values | None:
+    """x over its norm along an axis; 0 where the norm is 0."""
+    x, p = call.input(0), call.attrs["p"]
+    if p not in (1, 2) or x.dtype != np.float32:
+        return None
+    norm = call.emit(f"ReduceL{p}", x, axes=(call.attrs["axis"] % len(x.shape),), keepdims=1)
+    nothing, one = (call.constant(np.asarray(number, np.float32)) for number in (0, 1))
+    divisor = call.emit("Where", call.emit("Equal", norm, nothing), one, norm)
+    return (call.emit("Div", x, divisor),)
+
+
 def _clip(call: Call) -> Values | None:
     x = call.input(0)
     if call.operation.version >= 11:
@@ -130,6 +141,7 @@ FORMS = (
     Form(("ArgMax", "ArgMin"), _extreme),
     Form(("LayerNormalization",), _layer_normalization),
     Form(("BatchNormalization",), _batch_normalization),
+    Form(("LpNormalization",), _lp_normalization),
     Form(("Clip",), _clip),
     Form(("Conv", "ConvInteger", "QLinearConv"), _conv),
     Form(("AveragePool", "MaxPool"), _pool),

@@ -28,6 +28,8 @@ attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
     p.v * context_multiplier, heads joined, stored.
     attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
     zero_masked_rows, store
+weighted_sum(x[b, s, k], w[b, s, 1])
+    x * w summed over s: f32 [b, k]. Where w is 0 the product is 0, whatever x is
 gelu(x)
     attrs: approximate ("none" or "tanh"); its row stands with the activations
 """
@@ -279,6 +281,17 @@ def _attention_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return ((*q.shape[:2], v.shape[2]),)
 
 
+def _weighted_sum(_attrs: Attrs, x: Array, w: Array) -> tuple[Array, ...]:
+    return (np.where(w == 0, np.float32(0), x * w).sum(axis=1, dtype=np.float64).astype(np.float32),)
+
+
+def _weighted_sum_shape(_attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    x, w = given(inputs, 0), given(inputs, 1)
+    need(x.dtype == w.dtype == FLOAT32 and len(x.shape) == 3, "x must be float32 [b, s, k], w float32")
+    need(w.shape == (*x.shape[:2], 1), "w must be [b, s, 1]")
+    return (x.shape[::2],)
+
+
 def _quantize(attrs: Attrs, x: Array) -> tuple[Array, ...]:
     return (to_eight_bits(x, (attrs["scale"], attrs["zero_point"])),)
 
@@ -322,5 +335,13 @@ ROWS = (
         _quantized_linear_shapes,
         (3, 6),
         attributes=EPILOGUE | {"zero_point", "weight_zero", "product"},
+    ),
+    Op(
+        "weighted_sum",
+        _weighted_sum,
+        fixed_dtype(FLOAT32),
+        _weighted_sum_shape,
+        (2, 2),
+        attributes=frozenset(),
     ),
 )

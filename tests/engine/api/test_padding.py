@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from padding_masks import prefixes, with_holes
 
 from engine import Engine
 from engine.jit import compiled
@@ -36,36 +37,27 @@ LEAVE_PADDING_OUT = (
     "bert_sdpa_ts17",
     "distilbert_sdpa_ts14",
     "electra_eager_ts17",
+    "minilm_pooled_ts14",
     "roberta_eager_ts14",
     "xlm_roberta_sdpa_dynamo20",
 )
-# Ranges over all positions, sums over them, attention in pieces: their padding takes part.
-COMPUTE_ALL = ("bert_dynamic", "minilm_pooled_ts14", "mobilebert_eager_ts14", "deberta_eager_ts17")
-
-
-def _prefixes(*lengths: int, size: int = LENGTH) -> np.ndarray:
-    return (np.arange(size) < np.array(lengths)[:, None]).astype(np.int64)
-
-
-def _with_holes() -> np.ndarray:
-    mask = np.random.default_rng(3).integers(0, 2, (BATCH, LENGTH))
-    mask[:, 0] = 1
-    return mask
+# Ranges over all positions, attention in pieces: their padding takes part.
+COMPUTE_ALL = ("bert_dynamic", "mobilebert_eager_ts14", "deberta_eager_ts17")
 
 
 MASKS = {
-    "prefixes": _prefixes(24, 7, 17),
-    "short": _prefixes(1, 2, 3),
-    "one token less": _prefixes(24, 24, 23),
-    "holes": _with_holes(),
+    "prefixes": prefixes(LENGTH, 24, 7, 17),
+    "short": prefixes(LENGTH, 1, 2, 3),
+    "one token less": prefixes(LENGTH, 24, 24, 23),
+    "holes": with_holes(BATCH, LENGTH),
     "no padding": np.ones((BATCH, LENGTH), np.int64),
-    "prefixes again": _prefixes(16, 16, 5),
+    "prefixes again": prefixes(LENGTH, 16, 16, 5),
 }
 # What leaves all positions in: outputs are those of the whole computation everywhere.
 WHOLE = {
-    "a sequence of padding": _prefixes(24, 0, 5),
-    "numbers beyond one": 2 * _prefixes(24, 7, 17),
-    "negative numbers": -_prefixes(24, 7, 17),
+    "a sequence of padding": prefixes(LENGTH, 24, 0, 5),
+    "numbers beyond one": 2 * prefixes(LENGTH, 24, 7, 17),
+    "negative numbers": -prefixes(LENGTH, 24, 7, 17),
 }
 
 
@@ -120,7 +112,7 @@ def test_masks_that_say_something_else_leave_all_in(name: str, mask: np.ndarray)
 
 def test_a_position_the_model_looks_at_is_computed_though_it_is_padding() -> None:
     skips, computes = _engines("bert_eager_ts17")
-    mask = _prefixes(24, 7, 17)[:, ::-1].copy()
+    mask = prefixes(LENGTH, 24, 7, 17)[:, ::-1].copy()
     inputs = _inputs(skips, mask)
     for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
         assert not _has_a_row_a_position(got), "this model answers for position 0 only"
@@ -139,7 +131,7 @@ def test_few_tokens_lie_in_narrow_panels_and_are_the_same(name: str) -> None:
     file, sizes = str(EXPORTED / f"{name}.onnx"), {"batch_size": 1, "input_shapes": [[1, NARROW]]}
     skips, computes = Engine(file, **sizes), Engine(file, **sizes, skip_padding=False)
     for length in (3, NARROW, 16, 17, 32, 33, 1):
-        mask = _prefixes(length, size=NARROW)
+        mask = prefixes(NARROW, length)
         inputs = _inputs(skips, mask)
         for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
             if got.shape[:2] == mask.shape:
@@ -157,7 +149,7 @@ def test_few_tokens_lie_in_narrow_panels_and_are_the_same(name: str) -> None:
 
 def test_left_padded_sentences_and_full_ones_stay_in_wide_panels() -> None:
     skips = Engine(str(EXPORTED / "bert_eager_ts17.onnx"), batch_size=1, input_shapes=[[1, NARROW]])
-    for mask in (_prefixes(3, size=NARROW)[:, ::-1].copy(), np.ones((1, NARROW), np.int64)):
+    for mask in (prefixes(NARROW, 3)[:, ::-1].copy(), np.ones((1, NARROW), np.int64)):
         inputs = _inputs(skips, mask)
         skips.run(inputs)
         assert not skips._plans.find(tuple([array.shape for array in inputs])).narrow

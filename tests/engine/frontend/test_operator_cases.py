@@ -77,6 +77,7 @@ CASES = [
     Case("Cast", (whole(-3, 3, 4),), attrs={"to": 1}),
     Case("Cast", (X,), attrs={"to": 1}),
     Case("IsInf", (WEIRD,), attrs={"detect_negative": 0}),
+    *(Case("LpNormalization", (np.where(X > 1, 0, X),), attrs={"axis": a, "p": p}) for a in (-1, 1) for p in (1, 2)),
     Case("Clip", (X,), (np.float32(-0.5), np.float32(0.5))),
     Case("Clip", (X,), ("", np.float32(0.5))),
     Case("Clip", (X,), attrs={"min": -0.25, "max": 0.75}, opset=10),

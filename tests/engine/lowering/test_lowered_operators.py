@@ -115,6 +115,14 @@ def test_embedding(table: Any, ids_shape: tuple[int, ...], leading: tuple[int, .
     check([y], {ids: array, residual: addend} if use is not None else {ids: array})
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 17, 5), (3, 16, 20), (2, 33, 64), (5, 130, 7), (2, 70, 33)])
+def test_weighted_sum(shape: tuple[int, ...]) -> None:
+    x, array = fed("x", floats(*shape))
+    w, weights = fed("w", SOURCE.integers(0, 3, (*shape[:2], 1)).astype(np.float32))
+    array[:, 0], weights[:, 0] = np.inf, 0
+    check([node("weighted_sum", node("Neg", x)[0], w)[0]], {x: array, w: weights}, atol=1e-6)
+
+
 PRODUCT, SCALED, MASKED = (np.float32(0.25), 120), (np.float32(2.0**-5), 130), (np.float32(2.0**-4), 200)
 ROUNDED_SCORES: list[Any] = [
     None,

@@ -101,3 +101,20 @@ def test_two_inputs_that_mask_are_none() -> None:
 def test_a_graph_without_attention_has_none() -> None:
     x = graph_input("x", F32, (B, T, K))
     assert padding_input(_graph(node("Relu", x)[0])) is None
+
+
+def _sum(mask: Value, *, inverted: bool = False) -> Value:
+    weights = node("Reshape", node("Cast", mask, to=F32)[0], shape=(B, T, 1))[0]
+    if inverted:
+        weights = node("Sub", _number(1), weights)[0]
+    return node("weighted_sum", graph_input("x", F32, (B, T, K)), weights)[0]
+
+
+def test_sums_over_positions_leave_the_same_ones_out() -> None:
+    mask, other = (graph_input(name, np.dtype(np.int64), (B, T)) for name in ("attention_mask", "other"))
+    masked = _attention(_chosen(mask))
+    assert padding_input(_graph(masked, _sum(mask))) == "attention_mask"
+    assert padding_input(_graph(masked, _sum(mask, inverted=True))) is None
+    assert padding_input(_graph(masked, _sum(other))) is None
+    assert padding_input(_graph(masked, _sum(mask), _sum(other))) is None
+    assert padding_input(_graph(_sum(mask))) is None

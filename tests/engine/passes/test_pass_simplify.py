@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from form_check import check, random
 from hypothesis import given
@@ -136,3 +137,37 @@ def test_every_pass_says_why_it_stands_where_it_does() -> None:
     names = [entry.name for entry in passes.PASSES]
     assert len(set(names)) == len(names)
     assert all(entry.reason for entry in passes.PASSES)
+
+
+@pytest.mark.parametrize("op", ["Neg", "Mul", "Where"])
+def test_what_is_done_to_copies_is_done_once(op: str) -> None:
+    b = ModelBuilder()
+    m = b.input("m", np.float32, (2, 1, 3))
+    wide = b.op("Expand", m, b.ints(2, 4, 3))
+    others = {"Neg": (), "Mul": (b.op("Expand", m, b.ints(2, 4, 3)),), "Where": (wide, m)}[op]
+    first = b.op("Cast", wide, to=onnx.TensorProto.BOOL) if op == "Where" else wide
+    b.output(b.op(op, first, *others))
+    after = check(b, {"m": random(2, 1, 3)}, exact=True)
+    assert [node.types[0].shape for node in after.nodes() if node.op == op] == [(2, 1, 3)]
+    assert graph.census(after)["Expand"] == 1
+
+
+def test_copies_that_meet_their_like_are_not_made() -> None:
+    b = ModelBuilder()
+    m, x = b.input("m", np.float32, (2, 1, 3)), b.input("x", np.float32, (2, 4, 3))
+    b.output(b.op("Sub", x, b.op("Expand", b.op("Expand", m, b.ints(2, 1, 3)), b.ints(2, 4, 3))))
+    check(b, {"m": random(2, 1, 3), "x": random(2, 4, 3, seed=5)}, {"Sub": 1}, exact=True)
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 3), (3,)])
+def test_reductions_of_copies_are_copies_of_reductions(axes: tuple[int, ...], keepdims: int) -> None:
+    b = ModelBuilder()
+    m = b.input("m", np.float32, (2, 1, 3))
+    wide = b.op("Expand", m, b.ints(5, 2, 4, 3))
+    b.output(b.op("ReduceSum", wide, b.ints(*axes), keepdims=keepdims))
+    after = check(b, {"m": random(2, 1, 3)}, exact=False)
+    (found,) = [node for node in after.nodes() if node.op == "ReduceSum"]
+    source = found.inputs[0]
+    assert source is not None
+    assert (source.shape == (2, 1, 3)) is (not {0, 2} & set(axes))
