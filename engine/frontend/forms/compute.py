@@ -101,15 +101,27 @@ def _conv(call: Call) -> Values | None:
     return (call.emit(call.operation.op, *call.inputs, **window, group=call.attrs["group"]),)
 
 
-def _pool(call: Call) -> Values | None:
+def pool_attributes(call: Call) -> dict[str, Any]:
+    """A pooling's window; whether padding counts, where means are taken."""
     attrs = call.attrs
-    if len([name for name in call.operation.outputs if name]) > 1:
-        return None
     window = _window(call, tuple(attrs["kernel_shape"]))
     window["ceil_mode"] = attrs.get("ceil_mode", 0)
-    if call.operation.op == "AveragePool":
+    if call.operation.op != "MaxPool":
         window["count_include_pad"] = attrs.get("count_include_pad", 0)
-    return (call.emit(call.operation.op, call.input(0), **window),)
+    return window
+
+
+def _pool(call: Call) -> Values | None:
+    if len([name for name in call.operation.outputs if name]) > 1:
+        return None
+    return (call.emit(call.operation.op, call.input(0), **pool_attributes(call)),)
+
+
+def _global_pool(call: Call) -> Values | None:
+    """A reduction over the axes of the image."""
+    op = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[call.operation.op]
+    x = call.input(0)
+    return (call.emit(op, x, axes=tuple(range(2, len(x.shape))), keepdims=1),)
 
 
 CONSTANT_ATTRIBUTES = {
@@ -145,4 +157,5 @@ FORMS = (
     Form(("Clip",), _clip),
     Form(("Conv", "ConvInteger", "QLinearConv"), _conv),
     Form(("AveragePool", "MaxPool"), _pool),
+    Form(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
 )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.frontend.form import Call, Form, Values
+from engine.frontend.forms.compute import pool_attributes
 from engine.frontend.forms.quantization import dequantize_form, quantize_form
 from engine.graph import Value
 
@@ -68,6 +69,18 @@ def _concat(call: Call) -> Values | None:
     return (_rounded(call, y, 0, call.input(2).dtype),)
 
 
+def _average(call: Call) -> Values | None:
+    """Means of whole images, or of windows, between a dequantisation and a rounding."""
+    if call.attrs.get("channels_last"):
+        return None
+    x = _real(call, 0)
+    if call.operation.op == "QLinearGlobalAveragePool":
+        y = call.emit("ReduceMean", x, axes=tuple(range(2, len(x.shape))), keepdims=1)
+    else:
+        y = call.emit("AveragePool", x, **pool_attributes(call))
+    return (_rounded(call, y, 3, call.input(0).dtype),)
+
+
 def _gemm(call: Call) -> Values | None:
     attrs = call.attrs
     if float(attrs.get("alpha", 1.0)) != 1:
@@ -99,6 +112,7 @@ FORMS = (
     Form(("QLinearSigmoid",), _unary("Sigmoid"), CONTRIB),
     Form(("QLinearSoftmax",), _softmax, CONTRIB),
     Form(("QLinearConcat",), _concat, CONTRIB),
+    Form(("QLinearAveragePool", "QLinearGlobalAveragePool"), _average, CONTRIB),
     Form(("QGemm",), _gemm, CONTRIB),
     Form(("QLinearMatMul",), _matmul),
     Form(("QuantizeLinear",), quantize_form, CONTRIB),

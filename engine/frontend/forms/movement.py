@@ -102,15 +102,18 @@ def _pad(call: Call) -> Values | None:
 
 def _resize(call: Call) -> Values | None:
     attrs = call.attrs
-    plain = not attrs.get("antialias") and not attrs.get("axes") and attrs.get("mode", "nearest") == "nearest"
+    plain = not attrs.get("antialias") and not attrs.get("axes")
     plain = plain and attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
     transformation = attrs.get("coordinate_transformation_mode", "asymmetric")
     if not plain or transformation not in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"):
         return None
-    return (_nearest(call, transformation, attrs.get("nearest_mode", "floor")),)
+    modes = {"mode": attrs.get("mode", "nearest"), "nearest_mode": attrs.get("nearest_mode", "floor")}
+    if modes["mode"] != "nearest" and (modes["mode"] != "linear" or call.input(0).dtype != np.float32):
+        return None
+    return (_resized(call, {"coordinate_transformation_mode": transformation, **modes}),)
 
 
-def _nearest(call: Call, transformation: str, rounding: str) -> Value:
+def _resized(call: Call, modes: dict[str, str]) -> Value:
     x = call.input(0)
     # Upsample and the first Resize have scales as input 1; later ones put the region of interest there.
     place = 1 if call.operation.op == "Upsample" or call.operation.version < 11 else 2
@@ -121,8 +124,7 @@ def _nearest(call: Call, transformation: str, rounding: str) -> Value:
     else:
         shape = tuple(int(size) for size in static(call.input(3)))
         scales = [after / before for after, before in zip(shape, x.shape, strict=True)]
-    mode = {"coordinate_transformation_mode": transformation, "nearest_mode": rounding}
-    return call.emit("Resize", x, shape=shape, scales=tuple(scales), **mode)
+    return call.emit("Resize", x, shape=shape, scales=tuple(scales), **modes)
 
 
 def _constant_of_shape(call: Call) -> Values | None:

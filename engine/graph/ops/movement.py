@@ -126,30 +126,6 @@ def _trilu(attrs: Attrs, x: Array, k: Array | None = None) -> tuple[Array, ...]:
     return (np.triu(x, diagonal) if attrs["upper"] else np.tril(x, diagonal),)
 
 
-def _resize(attrs: Attrs, x: Array) -> tuple[Array, ...]:
-    for axis, (size, scale) in enumerate(zip(attrs["shape"], attrs["scales"], strict=True)):
-        if size != x.shape[axis] or scale != 1:
-            x = np.take(x, _nearest(size, x.shape[axis], scale, attrs), axis)
-    return (x,)
-
-
-def _nearest(size: int, before: int, scale: float, attrs: Attrs) -> Array:
-    out = np.arange(size, dtype=np.float64)
-    position = {
-        "asymmetric": out / scale,
-        "half_pixel": (out + 0.5) / scale - 0.5,
-        "pytorch_half_pixel": (out + 0.5) / scale - 0.5 if size > 1 else out * 0,
-        "align_corners": out * (before - 1) / (size - 1) if size > 1 else out * 0,
-    }[attrs["coordinate_transformation_mode"]]
-    index = {
-        "floor": np.floor(position),
-        "ceil": np.ceil(position),
-        "round_prefer_floor": np.ceil(position - 0.5),
-        "round_prefer_ceil": np.floor(position + 0.5),
-    }[attrs["nearest_mode"]]
-    return np.clip(index.astype(np.int64), 0, before - 1)
-
-
 def _tile_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return (
         tuple(size * count for size, count in zip(given(inputs, 0).shape, attrs["repeats"], strict=True)),
@@ -205,7 +181,6 @@ ROWS = (
         (3, 3),
     ),
     Op("Reshape", lambda attrs, x: (x.reshape(attrs["shape"]),), first_dtype, _reshape_shape),
-    Op("Resize", _resize, first_dtype, lambda attrs, _inputs: (tuple(attrs["shape"]),)),
     Op("Shape", _shape, fixed_dtype(INT64), _rank_shape),
     Op(
         "Size",

@@ -153,31 +153,10 @@ def _pool_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return ((*shape[:2], *window_sizes(shape[2:], attrs["kernel_shape"], attrs)),)
 
 
-def _global_shape(_attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
-    shape = given(inputs, 0).shape
-    return ((*shape[:2], *(1,) * (len(shape) - 2)),)
-
-
-def _spatial(x: Array) -> tuple[int, ...]:
-    return tuple(range(2, x.ndim))
-
-
 ROWS = (
     Op("AveragePool", _average_pool, first_dtype, _pool_shape),
     Op("Conv", _conv, common_dtype, _conv_shape(1), (2, 3)),
     Op("ConvInteger", _conv_integer, fixed_dtype(INT32), _conv_shape(1), (2, 4)),
-    Op(
-        "GlobalAveragePool",
-        lambda _attrs, x: (np.mean(x, axis=_spatial(x), keepdims=True, dtype=x.dtype),),
-        first_dtype,
-        _global_shape,
-    ),
-    Op(
-        "GlobalMaxPool",
-        lambda _attrs, x: (np.max(x, axis=_spatial(x), keepdims=True),),
-        first_dtype,
-        _global_shape,
-    ),
     Op("MaxPool", _max_pool, first_dtype, _pool_shape),
     Op(
         "QLinearConv",

@@ -1,7 +1,7 @@
 """Elementwise steps on f32 panels: whole rows of lanes at a time; one row of the table an operation.
 
 The second operand is a panel, one value a row (a constant over features), or one value.
-A tile is one row of one panel.
+A tile is one row of one panel. Tensors as ONNX lays them out are one panel with rows of any length.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ UNARY: dict[str, Callable[..., Any]] = {
     "Reciprocal": lambda x: splat_f32(np.float32(1)) / x,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
+    "HardSwish": lambda x: (
+        x
+        * minimum(
+            maximum(x * splat_f32(np.float32(1 / 6)) + splat_f32(np.float32(0.5)), splat_f32(np.float32(0))),
+            splat_f32(np.float32(1)),
+        )
+    ),
+    "Swish": lambda x: x * sigmoid(x),
 }
 BINARY: dict[str, Callable[..., Any]] = {
     "Add": lambda x, y: x + y,

@@ -1,4 +1,4 @@
-"""Along axes: running sums and reductions. Float sums are taken in float64."""
+"""Along axes: running sums and reductions. Float sums are taken in float64, or with their roundings beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ import numpy as np
 
 from engine.jit import Kernel, inner, kernel, record
 from engine.kernels.plain.places import offset_of
-from engine.kernels.simd.memory import read_f32, read_i32, read_i64, write_f32, write_i32, write_i64
+from engine.kernels.simd.arithmetic import splat_f32
+from engine.kernels.simd.memory import (
+    load_f32,
+    read_f32,
+    read_i32,
+    read_i64,
+    store_f32,
+    write_f32,
+    write_i32,
+    write_i64,
+)
+from engine.kernels.simd.sums import exactly_added, finite_rest
 
 READ = {"f32": read_f32, "i64": read_i64, "i32": read_i32}
 WRITE = {"f32": write_f32, "i64": write_i64, "i32": write_i32}
@@ -67,12 +78,29 @@ REDUCTIONS: dict[str, Steps] = {
     "ReduceSumSquare": (lambda x: x * x, lambda total, x: total + x * x, _SAME),
 }
 WHOLE = ("ReduceMax", "ReduceMin", "ReduceSum")
+# Sums of many numbers that lie together are taken sixteen by sixteen.
+SCRATCH = 128
+
+
+@inner
+def _line_sum(line: int, count: int, scratch: int) -> Any:
+    """Sum of `count` numbers, a multiple of sixteen."""
+    total, rest = splat_f32(np.float32(0)), splat_f32(np.float32(0))
+    for at in range(0, 4 * count, 64):
+        total, rest = exactly_added(total, rest, load_f32(line + at))
+    store_f32(total, scratch)
+    store_f32(finite_rest(rest), scratch + 64)
+    whole = np.float64(0)
+    for at in range(0, SCRATCH, 4):
+        whole += np.float64(read_f32(scratch + at))
+    return whole
 
 
 def _reduce_kernel(op: str, kind: str) -> Kernel:
     read, write, size = READ[kind], WRITE[kind], SIZES[kind]
     first, further, last = (inner(step) for step in REDUCTIONS[op])
     floating = kind == "f32"
+    adds = floating and op in ("ReduceMean", "ReduceSum")
 
     @inner
     def wide(at: int) -> Any:
@@ -86,7 +114,12 @@ def _reduce_kernel(op: str, kind: str) -> Kernel:
             total = first(wide(x))
             for outer in range(a.outer):
                 line = x + offset_of(a.inner_places, a.inner_axes, 0, outer)
-                for i in range(1 if outer == 0 else 0, a.count):
+                done = 1 if outer == 0 else 0
+                if adds and a.stride == size:
+                    many = (a.count - done) // 16 * 16
+                    total += _line_sum(line + done * size, many, scratch)
+                    done += many
+                for i in range(done, a.count):
                     total = further(total, wide(line + i * a.stride))
             result = last(total, a.count * a.outer)
             write(np.float32(result) if floating else result, a.y + index * size)

@@ -1,10 +1,10 @@
 """Sums over the positions of a sequence, each with its weight: f32 panels to rows.
 
-    x      f32 panel [k][lane]          w    float32 [sequence][position]
-    y      float32 [sequence][k]        y[k] = sum over positions of x[k][lane of the position] * w
+    x      f32 panel [k][lane]          w    float32 [sequence][position]; all 1 where there is none
+    y      float32 [sequence][k]        y[k] = (sum over positions of x[k][lane of the position] * w) / divisor
 
 A tile is sixteen features of one sequence: sixteen lanes of them are turned into sixteen columns, and added in the
-order of positions, the roundings of all additions summed beside (Knuth's exact sum of two). Positions of weight 0
+order of positions, the roundings of all additions summed beside. Positions of weight 0
 count for nothing, whatever they hold; so a sum has the same bits whether they have lanes or not, wherever they stand.
 """
 
@@ -17,12 +17,14 @@ import numpy as np
 from engine.jit import inner, kernel, record
 from engine.kernels.simd.arithmetic import least, splat_f32
 from engine.kernels.simd.memory import load_f32, read_f32, read_i64, store_f32, write_f32, write_i64
+from engine.kernels.simd.sums import exactly_added, finite_rest
 from engine.kernels.simd.transpose import transpose_f32
 
 WEIGHTED_SUM = np.dtype(
     [
         *((name, np.int64) for name in ("x", "x_panel", "row_bytes", "k", "w", "y", "inner", "pitch")),
         ("map", np.int64),  # address of each lane's position; 0: lanes lie regularly
+        ("divisor", np.float32),
         ("sequences", np.int64),  # with a map: address of (first lane, positions) for each sequence
     ],
     align=True,
@@ -53,14 +55,6 @@ def _turn(x: int, row_bytes: int, rows: int, scratch: int) -> None:
 
 
 @inner
-def _added(total: Any, rest: Any, x: Any) -> Any:
-    """total + x, and the rest that its rounding leaves, exactly, added to `rest`."""
-    more = total + x
-    part = more - total
-    return more, rest + ((total - (more - part)) + (x - part))
-
-
-@inner
 def _summed(a: Any, outer: int, row: int, rows: int, scratch: int) -> Any:
     """Sixteen features from `row` on, over the positions of one sequence."""
     first, count, width = outer * a.pitch, a.inner, a.row_bytes // 4
@@ -75,11 +69,11 @@ def _summed(a: Any, outer: int, row: int, rows: int, scratch: int) -> Any:
             position = outer * a.inner + lane - first + i
             if a.map != 0:
                 position = read_i64(a.map + 8 * (lane + i))
-            weight = read_f32(a.w + 4 * position)
+            weight = read_f32(a.w + 4 * position) if a.w != 0 else np.float32(1)
             if weight != np.float32(0):
                 column = load_f32(scratch + _POINTERS + 64 * i) * splat_f32(weight)
-                total, rest = _added(total, rest, column)
-    return total + rest
+                total, rest = exactly_added(total, rest, column)
+    return (total + finite_rest(rest)) / splat_f32(a.divisor)
 
 
 @kernel("weighted_sum_f32", f"{FEATURES}x16")

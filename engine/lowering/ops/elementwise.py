@@ -1,4 +1,4 @@
-"""Elementwise operators: on panels where the operands are activations, else on rows with broadcasting."""
+"""Elementwise operators: on panels where the operands are activations, else on rows, flat or with broadcasting."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from engine.graph.ir import Node, Value
 from engine.jit import Kernel
 from engine.kernels.elementwise import panel as on_panels
 from engine.kernels.elementwise import rows as on_rows
+from engine.kernels.layout import VECTOR_LANES
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import required
 from engine.lowering.panels import Panel
-from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span
+from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span, Tensor
 
 _OPERANDS = ("a", "b", "c", "y")
+# Vectors of a tile of rows, at most.
+_CHUNK = 64
 
 
 # -- panels
@@ -77,7 +80,67 @@ def _binary_on_panels(node: Node, builder: Builder) -> bool:
     return True
 
 
-# -- rows
+# -- rows, element beside element
+def _emit_flat(
+    node: Node,
+    builder: Builder,
+    kernel: Kernel,
+    a: Tensor,
+    second: dict[str, Field],
+    reads: tuple[Buffer, ...],
+) -> None:
+    """Rows as one panel: tensors have room for the whole vector at their end."""
+    y = builder.new_rows(node[0])
+    vectors = -(-math.prod(node[0].shape) // VECTOR_LANES)
+    chunk = next(size for size in range(_CHUNK, 0, -1) if vectors % size == 0)
+    fields: dict[str, Field | Record] = {
+        "a": place_of(a),
+        **second,
+        "y": place_of(y),
+        "k": vectors // chunk,
+        "row_bytes": 64 * chunk,
+    }
+    builder.emit(
+        Layer(node.name, node.op, kernel.name),
+        kernel,
+        Record(on_panels.PANEL, fields),
+        tiles=vectors // chunk,
+        reads=(*buffers(a), *reads),
+        writes=buffers(y),
+        tile_ns=4.0 * chunk,
+    )
+
+
+def _lies_flat(value: Value, builder: Builder) -> bool:
+    return value in builder.tensors and not builder.is_panel(value)
+
+
+def _flat(node: Node, builder: Builder, op: str) -> bool:
+    """The node on rows as they lie, where all of its operands have as many elements as the result, or one."""
+    values = [required(node, place) for place in range(len(node.inputs))]
+    alike = [value for value in values if value.shape == node[0].shape and _lies_flat(value, builder)]
+    if len(values) == 1:
+        if not alike or op not in on_panels.UNARY:
+            return False
+        _emit_flat(node, builder, on_panels.UNARY_KERNELS[op], builder.rows(values[0]), {}, ())
+        return True
+    if op not in on_panels.BINARY or not alike:
+        return False
+    if len(alike) == len(values):
+        first, second = builder.rows(values[0]), builder.rows(values[1])
+        kernel = on_panels.BINARY_KERNELS[op, "panel"]
+        _emit_flat(node, builder, kernel, first, {"b": place_of(second)}, buffers(second))
+        return True
+    number = values[0] if alike[0] is values[1] or alike[0] == values[1] else values[1]
+    if number.array is None or number.array.size != 1:
+        return False
+    form = "reversed" if number == values[0] else "row"
+    other: dict[str, Field] = {"b": builder.fixed(number.array)}
+    _emit_flat(node, builder, on_panels.BINARY_KERNELS[op, form], builder.rows(alike[0]), other, ())
+    return True
+
+
+# -- rows, with broadcasting
 def _strides(shape: tuple[int, ...], target: tuple[int, ...], itemsize: int) -> list[int]:
     """Byte strides of an operand broadcast to `target`, with MAX_RANK axes."""
     padded = (1,) * (on_rows.MAX_RANK - len(shape)) + shape
@@ -120,7 +183,11 @@ def _on_rows(node: Node, builder: Builder) -> Lowered:
 
 def _lower(node: Node, builder: Builder) -> Lowered:
     op = "gelu_tanh" if node.op == "gelu" and node.attrs["approximate"] == "tanh" else node.op
+    if node.op == "Swish" and node.attrs.get("alpha", 1.0) != 1:
+        return "its factor is not one"
     floats = all(value is not None and value.dtype == F32 for value in node.inputs)
+    if floats and node[0].shape and _flat(node, builder, op):
+        return None
     if op in on_panels.BINARY and len(node.inputs) == 2 and floats and _binary_on_panels(node, builder):
         return None
     if op in on_panels.UNARY and floats and node[0].shape:

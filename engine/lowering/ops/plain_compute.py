@@ -9,14 +9,16 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.plain.along import REDUCE, REDUCE_KERNELS, REDUCTIONS, RUNNING, RUNNING_KERNELS
+from engine.kernels.plain.along import REDUCE, REDUCE_KERNELS, REDUCTIONS, RUNNING, RUNNING_KERNELS, SCRATCH
 from engine.kernels.plain.matmul import INTEGER_KERNELS, MATMUL, multiply
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import optional, required
 from engine.lowering.ops.plain_movement import places, row_strides
+from engine.lowering.ops.weighted_sum import sum_positions
 from engine.plan.steps import Buffer, Field, Layer, Record
 
 _KINDS = {np.dtype(np.float32): "f32", np.dtype(np.int64): "i64", np.dtype(np.int32): "i32"}
+_SUMS = ("ReduceMean", "ReduceSum")
 
 
 # -- products
@@ -127,10 +129,16 @@ def _reduce(node: Node, builder: Builder) -> Lowered:
         return f"no kernel for {node.op} of {value.dtype}"
     strides = row_strides(value.shape, value.dtype.itemsize)
     gone = sorted(node.attrs["axes"])
+    if node.op in _SUMS and builder.is_panel(value) and gone == [1] and len(value.shape) == 3:
+        sum_positions(node, builder, None, value.shape[1] if node.op == "ReduceMean" else 1)
+        return None
     kept = [axis for axis in range(len(value.shape)) if axis not in gone]
     *leading, last = gone or [-1]
     x, y = builder.rows(value), builder.new_rows(node[0])
     count = value.shape[last] if gone else 1
+    while leading and strides[leading[-1]] == count * strides[last]:
+        # Neighbours that go together are one line.
+        count *= value.shape[leading.pop()]
     fields: dict[str, Field | Record] = {
         "x": place_of(x),
         "y": place_of(y),
@@ -152,6 +160,7 @@ def _reduce(node: Node, builder: Builder) -> Lowered:
         reads=buffers(x),
         writes=buffers(y),
         tile_ns=10.0 + 1.0 * count * math.prod(value.shape[a] for a in leading),
+        scratch=SCRATCH,
     )
     return None
 

@@ -256,6 +256,19 @@ def test_functions_of_bytes(op: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("op", ["QLinearAveragePool", "QLinearGlobalAveragePool"])
+def test_means_of_bytes(op: str, dtype: Any) -> None:
+    b = builder()
+    x = quantised_input(b, "x", (2, 3, 7, 6), dtype)
+    low = int(np.iinfo(dtype).min)
+    window: dict[str, Any] = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
+    numbers = (b.number(0.05), b.number(low + 120, dtype), b.number(0.03), b.number(low + 100, dtype))
+    attrs = window if op == "QLinearAveragePool" else {"channels_last": 0}
+    b.output(b.op(op, "x", *numbers, domain=MICROSOFT, **attrs))
+    compare(b, {"x": x}, atol=1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 def test_join_of_bytes(dtype: Any) -> None:
     b = builder()
     feeds = {name: quantised_input(b, name, (2, 3), dtype) for name in ("a", "bb")}

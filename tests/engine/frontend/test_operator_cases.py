@@ -149,6 +149,10 @@ CASES = [
     Case("Resize", (IMAGE,), ("", np.array([1, 1, 2, 2], np.float32)),
          {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
     Case("Resize", (IMAGE,), ("", "", ints(2, 4, 5, 13)), {"mode": "nearest"}),
+    *(
+        Case("Resize", (IMAGE,), ("", "", ints(2, 4, 18, 11)), {"mode": "linear", "coordinate_transformation_mode": mode})
+        for mode in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+    ),
     Case("Resize", (IMAGE,), (np.array([1, 1, 1.5, 3], np.float32),), opset=10),
     Case("MatMul", (X, floats(5, 4))),
     Case("MatMul", (floats(5), floats(2, 5, 3))),

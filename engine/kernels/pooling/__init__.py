@@ -1,0 +1,1 @@
+"""Sliding windows over images: their largest number, or their mean."""
