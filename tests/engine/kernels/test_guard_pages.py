@@ -18,7 +18,10 @@ _SCRIPT = Path(guard_pages.__file__)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[1])}
+    path = os.pathsep.join(
+        filter(None, (os.environ.get("PYTHONPATH"), str(Path(engine.__file__).parents[1])))
+    )
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment
     )
