@@ -77,6 +77,6 @@ def finish_pixels(a: Any, sums: int, channel: int, image: int, first: int, count
     """Bias and activation on one result's sums of so many pixels, a multiple of 16; then out to its rows."""
     e = epilogue_of(a.epilogue)
     for at in range(0, 4 * count, 64):
-        store_f32(value_of(e, sums + at, channel, 0), sums + at)
+        store_f32(value_of(e, load_f32(sums + at), channel, 0), sums + at)
     y = a.y + 4 * (image * a.m + channel) * a.height * a.width
     store_pixels(a, sums, y, first, count)

@@ -110,12 +110,11 @@ def _activated(x: Any, activation: int) -> Any:
 
 
 @inner
-def value_of(e: Any, at: int, row: int, residual: int) -> Any:
-    """The program up to the activation, for the sums of one row and sixteen lanes.
+def value_of(e: Any, x: Any, row: int, residual: int) -> Any:
+    """The program up to the activation, for the sums x (or their bits) of one row and sixteen lanes.
 
     int32 sums are scaled with one rounding by the conversion (beyond 2**24) and one by the product.
     """
-    x = load_f32(at)
     if e.integer != 0:
         x = to_float(bits_of(x)) * splat_f32(read_f32(e.scale + row * e.scale_stride))
     if e.product_step != np.float32(0):
@@ -173,7 +172,7 @@ def _finish_quads(e: Any, sums: int, row: int, rows: int, residual: int, y: int)
             # The last of four first: each moves up as the one before it arrives.
             for r in range(least(first + 4, rows) - 1, first - 1, -1):
                 at = r * e.row_bytes + lane
-                x = value_of(e, sums + at, row + r, residual + at)
+                x = value_of(e, load_f32(sums + at), row + r, residual + at)
                 quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
             store_i32(quad, y + first // 4 * e.row_bytes + lane)
 
@@ -184,7 +183,7 @@ def _finish_floats(e: Any, sums: int, row: int, rows: int, residual: int, y: int
     for r in range(rows):
         for lane in range(0, e.row_bytes, 64):
             at = r * e.row_bytes + lane
-            x = value_of(e, sums + at, row + r, residual + at)
+            x = value_of(e, load_f32(sums + at), row + r, residual + at)
             if e.store == STORE_CENTRED:
                 x = to_float(quantized(x, step, zero_point) - zero_point)
             store_f32(x, y + at)

@@ -1,6 +1,6 @@
 """What a tile product does with its registers: sums in and out, and the products of one k tile.
 
-one plane      B, then A: four products
+one plane      each A and B tile just before the first product that needs it
 six products   x = hi + mid + lo and w = hi + mid + lo, each a bfloat16; kept are the products of
                2**-16 and more of the largest. The largest comes last, so that the others are not
                rounded to its size; every B tile is loaded once, and two A tiles serve two B tiles:
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.jit import inner
-from engine.kernels.simd.tiles import TILE_BYTES, TileUnit, tile_unit
+from engine.kernels.simd.tiles import ROW_BYTES, TILE_BYTES, TileUnit, tile_unit
 
 Code = Callable[..., Any]
 
@@ -23,9 +23,9 @@ Code = Callable[..., Any]
 class TileSteps:
     """Operations on 32 rows by `columns` columns of sixteen lanes; addresses and strides are bytes.
 
-    begin(memory, start)               integer sums from the two tiles at `start`, others from zero
-    resume(memory, sums, stride)       sums from 32 rows
-    save(memory, sums, stride)
+    begin(memory)                      sums of zero
+    resume(memory, sums)               sums from tiles [half][column] at `sums`
+    save(memory, sums)
     step(memory, w, x, gap, stride)    add one k tile's products: A tiles at w as [plane][half],
                                        B tiles at x and x + gap, planes TILE_BYTES apart
     """
@@ -38,27 +38,18 @@ class TileSteps:
     step: Code
 
 
-def _begin(unit: TileUnit, columns: int, *, integer: bool) -> Code:
+def _begin(unit: TileUnit, columns: int) -> Code:
     zero0, zero1, zero2, zero3 = (unit.zero(tile) for tile in range(4))
-    load0, load1, load2, load3 = (unit.load(tile) for tile in range(4))
 
     @inner
-    def begin_integer(memory: int, start: int) -> None:
-        load0(memory, start, 64)
-        load2(memory, start + TILE_BYTES, 64)
-        if columns == 2:
-            load1(memory, start, 64)
-            load3(memory, start + TILE_BYTES, 64)
-
-    @inner
-    def begin_float(memory: int, start: int) -> None:
+    def begin(memory: int) -> None:
         zero0(memory)
         zero2(memory)
         if columns == 2:
             zero1(memory)
             zero3(memory)
 
-    return begin_integer if integer else begin_float
+    return begin
 
 
 def _transfer(move: Callable[[int], Code], columns: int) -> Code:
@@ -66,21 +57,48 @@ def _transfer(move: Callable[[int], Code], columns: int) -> Code:
     move0, move1, move2, move3 = (move(tile) for tile in range(4))
 
     @inner
-    def transfer(memory: int, sums: int, stride: int) -> None:
-        move0(memory, sums, stride)
-        move2(memory, sums + 16 * stride, stride)
+    def transfer(memory: int, sums: int) -> None:
+        move0(memory, sums, ROW_BYTES)
         if columns == 2:
-            move1(memory, sums + 64, stride)
-            move3(memory, sums + 16 * stride + 64, stride)
+            move1(memory, sums + TILE_BYTES, ROW_BYTES)
+            move3(memory, sums + 3 * TILE_BYTES, ROW_BYTES)
+        move2(memory, sums + columns * TILE_BYTES, ROW_BYTES)
 
     return transfer
+
+
+def _one_product(unit: TileUnit, columns: int) -> Code:
+    load4, load5, stream6, stream7 = unit.load(4), unit.load(5), unit.stream(6), unit.stream(7)
+    multiply0, multiply1, multiply2, multiply3 = _products(unit)
+
+    @inner
+    def one_product(memory: int, w: int, x: int, gap: int, stride: int) -> None:
+        stream6(memory, x, stride)
+        load4(memory, w, ROW_BYTES)
+        multiply0(memory)
+        if columns == 2:
+            stream7(memory, x + gap, stride)
+            multiply1(memory)
+        load5(memory, w + TILE_BYTES, ROW_BYTES)
+        multiply2(memory)
+        if columns == 2:
+            multiply3(memory)
+
+    return one_product
+
+
+def _products(unit: TileUnit) -> tuple[Code, Code, Code, Code]:
+    first, second = (
+        (unit.multiply(0, 4, 6), unit.multiply(1, 4, 7)),
+        (unit.multiply(2, 5, 6), unit.multiply(3, 5, 7)),
+    )
+    return (*first, *second)
 
 
 def _operands(unit: TileUnit, columns: int) -> tuple[Code, Code, Code]:
     """Load both B tiles; load both A tiles; multiply what is loaded."""
     load4, load5, stream6, stream7 = unit.load(4), unit.load(5), unit.stream(6), unit.stream(7)
-    multiply0, multiply1 = unit.multiply(0, 4, 6), unit.multiply(1, 4, 7)
-    multiply2, multiply3 = unit.multiply(2, 5, 6), unit.multiply(3, 5, 7)
+    multiply0, multiply1, multiply2, multiply3 = _products(unit)
 
     @inner
     def load_b(memory: int, x: int, gap: int, stride: int) -> None:
@@ -90,8 +108,8 @@ def _operands(unit: TileUnit, columns: int) -> tuple[Code, Code, Code]:
 
     @inner
     def load_a(memory: int, w: int) -> None:
-        load4(memory, w, 64)
-        load5(memory, w + TILE_BYTES, 64)
+        load4(memory, w, ROW_BYTES)
+        load5(memory, w + TILE_BYTES, ROW_BYTES)
 
     @inner
     def multiply(memory: int) -> None:
@@ -104,15 +122,9 @@ def _operands(unit: TileUnit, columns: int) -> tuple[Code, Code, Code]:
     return load_b, load_a, multiply
 
 
-def _steps(unit: TileUnit, planes: int, columns: int) -> Code:
+def _six_products(unit: TileUnit, columns: int) -> Code:
     load_b, load_a, multiply = _operands(unit, columns)
     plane = 2 * TILE_BYTES
-
-    @inner
-    def one_product(memory: int, w: int, x: int, gap: int, stride: int) -> None:
-        load_b(memory, x, gap, stride)
-        load_a(memory, w)
-        multiply(memory)
 
     @inner
     def six_products(memory: int, w: int, x: int, gap: int, stride: int) -> None:
@@ -130,7 +142,7 @@ def _steps(unit: TileUnit, planes: int, columns: int) -> Code:
         load_a(memory, w)
         multiply(memory)
 
-    return one_product if planes == 1 else six_products
+    return six_products
 
 
 def tile_steps(kind: str, planes: int, columns: int) -> TileSteps:
@@ -139,8 +151,8 @@ def tile_steps(kind: str, planes: int, columns: int) -> TileSteps:
     return TileSteps(
         unit=unit,
         columns=columns,
-        begin=_begin(unit, columns, integer=kind == "u8s8"),
+        begin=_begin(unit, columns),
         resume=_transfer(unit.load, columns),
         save=_transfer(unit.store, columns),
-        step=_steps(unit, planes, columns),
+        step=(_one_product if planes == 1 else _six_products)(unit, columns),
     )

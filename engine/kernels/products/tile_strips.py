@@ -5,8 +5,8 @@
 
     for each chunk of k (its A tiles stay in L1)
       for each pair of columns of the run
-        sums from scratch (or their start); for each k tile: B streams from L2, four products; sums to scratch
-    then the epilogue over the whole run
+        sums from scratch (or zero); for each k tile: B streams from L2, four products, and a part of the epilogue
+        of the block before; sums to scratch
 
 Tiles of the step table that share a strip and follow each other are one run: compressed weights are expanded
 once for all of its columns, by the first pair, one k tile ahead of the products that need it.
@@ -21,19 +21,22 @@ from typing import Any
 
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_run
-from engine.kernels.products.epilogue import finish
+from engine.kernels.products.tile_epilogue import PENDING_BYTES, pending_of, unit_finisher, wait
 from engine.kernels.products.tile_packing import ROWS
 from engine.kernels.products.tile_steps import TileSteps, tile_steps
-from engine.kernels.simd.arithmetic import least, splat_i32
-from engine.kernels.simd.expand import ROW_BYTES
-from engine.kernels.simd.memory import prefetch, prefetch_l2, read_i32, read_i64, store_i32
+from engine.kernels.simd.arithmetic import least
+from engine.kernels.simd.memory import prefetch, prefetch_l2, read_i64
 from engine.kernels.simd.tiles import TILE_BYTES, TILE_MEMORY
 
 # Panels of a run: 512 lanes, whose sums take 64 KiB.
 RUN = 8
 # A single pair of columns needs no expanded tile twice: a ring of so many stays in L1.
 RING = 4
+# k tiles after which the epilogue of the block before is done: a unit a column with each.
+FINISHED_AFTER = 8
 _STREAM_AHEAD = 1024
+
+Code = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class TileForm:
     kind: str
     planes: int
     chunk: int
-    expand: Callable[..., Any] | None = None
+    expand: Code | None = None
     mask_bytes: int = 0
 
     @property
@@ -59,28 +62,37 @@ class TileForm:
         return 2 * self.planes * TILE_BYTES
 
 
-@inner
-def _spread_start(start: int, target: int) -> None:
-    """The first sums of a strip's rows as two tiles."""
-    for row in range(ROWS):
-        store_i32(splat_i32(read_i32(start + 4 * row)), target + row * ROW_BYTES)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How B lies.
+
+    vectors, columns    groups of sixteen lanes in a panel, and in a step
+    stride, advance     bytes between the rows of a tile, and between k tiles
+    """
+
+    vectors: int
+    columns: int
+    stride: int
+    advance: int
 
 
-def _expander(form: TileForm) -> Callable[..., Any]:
+def _layout(width: int, form: TileForm) -> _Layout:
+    vectors = width // 16
+    if form.kind == "bf16":
+        return _Layout(vectors, min(2, vectors), 64, form.planes * TILE_BYTES)
+    return _Layout(vectors, min(2, vectors), 4 * width, 64 * width)
+
+
+def _expander(form: TileForm, expand: Code) -> Code:
     """(source, masks, target) -> the source after one k tile's A tiles, expanded plane by plane."""
-    expand, planes, mask_bytes = form.expand, form.planes, form.mask_bytes
-    if expand is None:
-
-        @inner
-        def nothing(source: int, masks: int, target: int) -> int:
-            return source
-
-        return nothing
+    planes, mask_bytes = form.planes, form.mask_bytes
+    mask_lines, lines = 2 * mask_bytes // 64, (4 if form.kind == "u8s8" else 8) * planes
 
     @inner
     def expand_step(source: int, masks: int, target: int) -> int:
-        prefetch(masks + _STREAM_AHEAD)
-        for line in range(4 * planes):
+        for line in range(mask_lines):
+            prefetch(masks + _STREAM_AHEAD + 64 * line)
+        for line in range(lines):
             prefetch(source + _STREAM_AHEAD + 64 * line)
         for plane in range(planes):
             source = expand(source, masks, target + 2 * plane * TILE_BYTES)
@@ -91,10 +103,11 @@ def _expander(form: TileForm) -> Callable[..., Any]:
 
 
 def _offsets(form: TileForm) -> tuple[int, int, int]:
-    """Where in scratch the start tiles, the expanded tiles and the sums begin."""
-    start = TILE_MEMORY
-    expanded = start + 2 * TILE_BYTES
-    return start, expanded, expanded + (0 if form.expand is None else max(form.chunk, RING) * form.step_bytes)
+    """Where in scratch the waiting block's record, the expanded tiles and the sums begin."""
+    pending = TILE_MEMORY
+    expanded = pending + PENDING_BYTES
+    tiles = 0 if form.expand is None else max(form.chunk, RING)
+    return pending, expanded, expanded + tiles * form.step_bytes
 
 
 def tile_scratch(form: TileForm) -> Callable[[int], int]:
@@ -102,72 +115,128 @@ def tile_scratch(form: TileForm) -> Callable[[int], int]:
     return lambda width: _offsets(form)[2] + RUN * ROWS * width * 4
 
 
-def _run_product(width: int, form: TileForm, operations: TileSteps) -> Callable[..., None]:
-    """The inner function (args, scratch, strip, panel, panels, ahead): sums of a strip by a run of panels."""
-    step, begin, resume, save = operations.step, operations.begin, operations.resume, operations.save
-    expand, compressed, split = _expander(form), form.expand is not None, form.kind == "bf16"
-    start, expanded, sums = _offsets(form)
-    vectors, columns, chunk, step_bytes = width // 16, operations.columns, form.chunk, form.step_bytes
-    plane_bytes, mask_bytes, lines = form.planes * TILE_BYTES, 2 * form.mask_bytes, step_bytes // 64 * columns
+def _dense_steps(form: TileForm, layout: _Layout, step: Code, finish: Code) -> Code:
+    """The inner function that adds the products of a chunk of k to a block's sums; returns the next line to ask for.
+
+    (args, scratch, first A tiles, B, gap of B's columns, k tiles, line to ask for or 0, unused, lines a k tile)
+    """
+    columns, stride, advance, step_bytes = layout.columns, layout.stride, layout.advance, form.step_bytes
+    pending = _offsets(form)[0]
 
     @inner
-    def multiply(args: int, scratch: int, strip: int, panel: int, panels: int, ahead: int) -> None:
-        a = product_of(args)
-        gap, stride, advance = (a.k * plane_bytes, 64, plane_bytes) if split else (64, 4 * width, 64 * width)
-        last, masks = vectors * panels, a.w_index + 8 * a.strips + strip * a.k * mask_bytes
-        source = a.w + read_i64(a.w_index + 8 * strip) if compressed else a.w + strip * a.k * step_bytes
-        following, ring = source + a.k * step_bytes, RING - 1 if last == columns else -1
-        for first in range(0, a.k, chunk):
-            steps = least(chunk, a.k - first)
-            for column in range(0, last, columns):
-                x = a.x + (panel + column // vectors) * a.x_panel + column % vectors * gap + first * advance
-                y = scratch + sums + column // vectors * (ROWS * 4 * width) + column % vectors * 64
-                if first == 0:
-                    begin(scratch, scratch + start)
-                else:
-                    resume(scratch, y, 4 * width)
-                fresh = compressed and column == 0
-                if fresh:
-                    source = expand(source, masks, scratch + expanded)
-                for t in range(steps):
-                    if fresh:
-                        masks += mask_bytes
-                        if t + 1 < steps:
-                            source = expand(source, masks, scratch + expanded + (t + 1 & ring) * step_bytes)
-                    w = scratch + expanded + (t & ring) * step_bytes
-                    if not compressed:
-                        w = source + (first + t) * step_bytes
-                        if ahead != 0:
-                            for _ in range(0, lines, last):
-                                prefetch_l2(following)
-                                following += 64
-                    step(scratch, w, x + t * advance, gap, stride)
-                save(scratch, y, 4 * width)
+    def multiply(
+        args: int, scratch: int, w: int, x: int, gap: int, steps: int, following: int, masks: int, lines: int
+    ) -> int:
+        for t in range(steps):
+            step(scratch, w + t * step_bytes, x + t * advance, gap, stride)
+            if t < FINISHED_AFTER:
+                finish(args, scratch + pending, columns * t, columns * t + columns)
+            if following != 0:
+                for _ in range(lines):
+                    prefetch_l2(following)
+                    following += 64
+        return following
 
     return multiply
 
 
+def _compressed_steps(form: TileForm, layout: _Layout, step: Code, finish: Code, expand: Code) -> Code:
+    """The same where A tiles are expanded; returns the stream behind what was.
+
+    (args, scratch, expanded tiles, B, gap, k tiles, stream, masks or 0: they are expanded already, ring)
+    """
+    columns, stride, advance, step_bytes = layout.columns, layout.stride, layout.advance, form.step_bytes
+    pending, mask_bytes = _offsets(form)[0], 2 * form.mask_bytes
+
+    @inner
+    def multiply(
+        args: int, scratch: int, w: int, x: int, gap: int, steps: int, source: int, masks: int, ring: int
+    ) -> int:
+        if masks != 0:
+            source = expand(source, masks, w)
+        for t in range(steps):
+            if masks != 0 and t + 1 < steps:
+                masks += mask_bytes
+                source = expand(source, masks, w + (t + 1 & ring) * step_bytes)
+            step(scratch, w + (t & ring) * step_bytes, x + t * advance, gap, stride)
+            if t < FINISHED_AFTER:
+                finish(args, scratch + pending, columns * t, columns * t + columns)
+        return source
+
+    return multiply
+
+
+def _run_product(form: TileForm, layout: _Layout, operations: TileSteps, finish: Code) -> Code:
+    """The inner function (args, scratch, strip, panel, panels, ahead): sums of a strip by a run of panels."""
+    begin, resume, save = operations.begin, operations.resume, operations.save
+    compressed, split = form.expand is not None, form.kind == "bf16"
+    chunk, step_bytes = form.chunk, form.step_bytes
+    if form.expand is None:
+        multiply = _dense_steps(form, layout, operations.step, finish)
+    else:
+        multiply = _compressed_steps(form, layout, operations.step, finish, _expander(form, form.expand))
+    pending, expanded, sums = _offsets(form)
+    vectors, columns, advance = layout.vectors, layout.columns, layout.advance
+    plane_bytes, mask_bytes, lines = form.planes * TILE_BYTES, 2 * form.mask_bytes, step_bytes // 64 * columns
+    units, block_bytes = FINISHED_AFTER * columns, 2 * columns * TILE_BYTES
+
+    @inner
+    def multiply_run(args: int, scratch: int, strip: int, panel: int, panels: int, ahead: int) -> None:
+        a = product_of(args)
+        last, gap = vectors * panels, a.k * plane_bytes if split else 64
+        masks, w = a.w_index + 8 * a.strips + strip * a.k * mask_bytes, scratch + expanded
+        part, ring = (a.k, RING - 1) if last == columns else (chunk, -1)
+        if compressed:
+            source = a.w + read_i64(a.w_index + 8 * strip)
+        else:
+            # What is asked for: the next strip, if there is one, spread over the steps of this one.
+            source = (a.w + (strip + 1) * a.k * step_bytes) * (ahead != 0)
+            ring = (lines + last - 1) // last
+        for first in range(0, a.k, part):
+            steps = least(part, a.k - first)
+            if not compressed:
+                w = a.w + (strip * a.k + first) * step_bytes
+            for column in range(0, last, columns):
+                lane, block = column // vectors, scratch + sums
+                x = a.x + (panel + lane) * a.x_panel + column % vectors * gap + first * advance
+                block += column // columns * block_bytes * (steps < a.k)
+                if first == 0:
+                    begin(scratch)
+                else:
+                    resume(scratch, block)
+                fresh = (masks + first * mask_bytes) * (column == 0)
+                source = multiply(args, scratch, w, x, gap, steps, source, fresh, ring)
+                # The block before may wait where this one's sums go.
+                finish(args, scratch + pending, columns * least(steps, FINISHED_AFTER), units)
+                pending_of(scratch + pending).units = 0
+                save(scratch, block)
+                if first + steps == a.k:
+                    at = column % vectors * 64
+                    wait(args, scratch + pending, block, units, ROWS * strip, panel + lane, at)
+
+    return multiply_run
+
+
 def tile_kernel(family: str, width: int, form: TileForm) -> Kernel:
     """The kernel that multiplies strips of 32 rows by panels of `width` lanes."""
-    operations = tile_steps(form.kind, form.planes, min(2, width // 16))
+    layout = _layout(width, form)
+    operations = tile_steps(form.kind, form.planes, layout.columns)
     configure, release = operations.unit.configure, operations.unit.release
-    multiply_run, integer = _run_product(width, form, operations), form.kind == "u8s8"
-    start, _, sums = _offsets(form)
-    panel_bytes = ROWS * 4 * width
+    finish = unit_finisher(layout.columns, integer=form.kind == "u8s8")
+    multiply_run, pending = _run_product(form, layout, operations, finish), _offsets(form)[0]
 
-    @kernel(family, f"{ROWS}x{16 * operations.columns}__panel{width}")
+    @kernel(family, f"{ROWS}x{16 * layout.columns}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = product_of(args)
         configure(scratch)
+        waiting = pending_of(scratch + pending)
+        waiting.units = 0
         index = tile_begin
         while index < tile_end:
             strip, panel, panels = strip_and_run(a, index, tile_end, RUN)
             index += panels
-            if integer:
-                _spread_start(a.start + 4 * ROWS * strip, scratch + start)
             multiply_run(args, scratch, strip, panel, panels, tile_end - index)
-            for i in range(panels):
-                finish(a.epilogue, scratch + sums + i * panel_bytes, ROWS * strip, ROWS, panel + i)
+        finish(args, scratch + pending, 0, waiting.units)
         release(scratch)
 
     return multiply
