@@ -18,7 +18,14 @@ from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES, vector_bytes
 from engine.kernels.cost import Rates
 from engine.kernels.layout import VECTOR_LANES, WIDTHS, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
-from engine.kernels.movement.bytes import BYTES, TILE_QUADS, TO_BYTES, quads_to_signed_rows
+from engine.kernels.movement.bytes import (
+    BYTES,
+    ROW_BYTES,
+    TILE_QUADS,
+    TO_BYTES,
+    quads_to_lane_rows,
+    quads_to_signed_rows,
+)
 from engine.kernels.row import aligned
 from engine.lowering.panels import Panel, constant_panel, new_panel
 from engine.plan.steps import (
@@ -182,6 +189,11 @@ class Builder:
         """The uint8 value [..., k] less 128, as rows of signed bytes in the order of lanes. Made at each call."""
         return self._spread(value, self.quad_panel(value), quads_to_signed_rows)
 
+    def lane_rows(self, value: Value) -> Panel:
+        """The uint8 value [..., k] as a row of bytes for each lane, a multiple of 64 of them. Made at each call."""
+        quads = self.quad_panel(value)
+        return self._spread(value, quads, quads_to_lane_rows, rows=-(-quads.k // 64) * 64)
+
     def plane_panel(self, value: Value, planes: int) -> Panel:
         """The float32 value [..., k] as 1 or 3 planes of bfloat16."""
         if (value, planes) not in self.planes:
@@ -242,11 +254,12 @@ class Builder:
         self._move(value, panel, self.rows(value), kernel, to_panel=True)
         return panel
 
-    def _spread(self, value: Value, quads: Panel, kernel: Kernel) -> Panel:
-        """Quads to rows of bytes, by one of the kernels of movement.bytes."""
-        rows = 4 * quad_rows(quads.k)
+    def _spread(self, value: Value, quads: Panel, kernel: Kernel, rows: int | None = None) -> Panel:
+        """Quads to rows of bytes, by one of the kernels of movement.bytes; a tile's row may begin in the last."""
+        rows = 4 * quad_rows(quads.k) if rows is None else rows
         panel_bytes = rows * quads.lanes.width
-        y = Panel(Location(Buffer(panel_bytes * quads.lanes.panels)), quads.lanes, quads.k, panel_bytes)
+        size = panel_bytes * quads.lanes.panels + ROW_BYTES
+        y = Panel(Location(Buffer(size)), quads.lanes, quads.k, panel_bytes)
         tiles = -(-quad_rows(quads.k) // TILE_QUADS)
         fields: dict[str, Field | Record] = {
             "x": quads.location,

@@ -15,6 +15,7 @@ What lies between the products (scale, mask, softmax) is `attention.rows`'s own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def quantized_scratch(keys: int, depth: int) -> int:
 
 
 @inner
-def _signed_queries(a: Any, q: int, queries: int) -> Any:
+def signed_queries(a: Any, q: int, queries: int) -> Any:
     """Copy sixteen queries as q - 128; returns sum_d (q - q_zero) of each."""
     ones = splat_i32(ONES)
     total = splat_i32(a.depth * (128 - a.q_zero))
@@ -73,13 +74,18 @@ def _key_parts(a: Any, first: int, count: int, head: int, parts: int) -> None:
 def _finish_scores(
     a: Any, outer: int, head: int, scores: int, keys: int, key_parts: int, query_sum: Any
 ) -> Any:
-    """Raw sums to whole numbers around the zero points, scaled and masked; returns the greatest of each query."""
+    """Raw sums to whole numbers around the zero points, scaled and masked; returns the greatest of each query.
+
+    key_parts   0: the raw sums have them
+    """
     query_part = query_sum * splat_i32(a.k_zero)
     mask, step = key_mask(a, outer, head)
     greatest = splat_f32(np.float32(-np.inf))
     for key in range(keys):
         at = scores + 64 * key
-        whole = load_i32(at) + splat_i32(read_i32(key_parts + 4 * key)) - query_part
+        whole = load_i32(at) - query_part
+        if key_parts != 0:
+            whole = whole + splat_i32(read_i32(key_parts + 4 * key))
         score = scaled(a, to_float(whole), mask)
         mask += step
         greatest = maximum(greatest, score)
@@ -159,38 +165,104 @@ def _mix_values(rows: int) -> Callable[..., None]:
     return mix
 
 
-@inner
-def _context_place(a: Any, scratch: int) -> int:
-    place: int = scratch + 16 * a.depth + 84 * ((a.keys + 15) // 16 * 16)
-    return place
+@dataclass(frozen=True, slots=True)
+class BytePlaces:
+    """Where in scratch things stand: inner functions of the record and scratch (and the first key's lane)."""
+
+    queries: Callable[..., int]
+    scores: Callable[..., int]
+    key_parts: Callable[..., int]
+    probabilities: Callable[..., int]
+    context: Callable[..., int]
 
 
-def quantized_attention_kernel(rows: int) -> Kernel:
-    """The kernel whose register tiles hold `rows` keys or features."""
-    score, mix = _score_keys(rows), _mix_values(rows)
+def byte_head(
+    places: BytePlaces, score: Callable[..., None], mix: Callable[..., None]
+) -> Callable[..., None]:
+    """The inner function of one tile, as `attend_kernel` wants it.
+
+    score   inner function (record, scratch, first lane, keys, head): raw scores, and key parts if they have a place
+    mix     inner function (record, scratch, first lane, keys, head, context): int32 sums of values
+    """
+    queries, scores_of, parts_of, probabilities = (
+        places.queries,
+        places.scores,
+        places.key_parts,
+        places.probabilities,
+    )
 
     @inner
     def head_of_queries(
         a: Any, group: int, outer: int, head: int, block: int, scratch: int, context: int
     ) -> None:
         first, keys = keys_of(a, group, outer)
-        padded = (a.keys + 15) // 16 * 16
-        scores = scratch + 16 * a.depth
-        key_parts = scores + 64 * padded
-        probabilities = key_parts + 4 * padded
+        scores = scores_of(a, scratch)
         q = lane_address(a.q, a.q_panel, a.q_row_bytes, 16 * group) + head * (a.depth // 4) * a.q_row_bytes
-        query_sum = _signed_queries(a, q, scratch)
-        score(a, scratch, first, keys, head, scores)
-        _key_parts(a, first, keys, head, key_parts)
-        greatest = _finish_scores(a, outer, head, scores, keys, key_parts, query_sum)
+        query_sum = signed_queries(a, q, queries(a, scratch))
+        score(a, scratch, first, keys, head)
+        greatest = _finish_scores(a, outer, head, scores, keys, parts_of(a, scratch), query_sum)
         if a.mask_query != 0:
             greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
         inverse = exponentials(a, scores, keys, greatest)
-        total = _quantize_probabilities(a, scores, keys, inverse, probabilities)
-        mix(a, first, keys, head, probabilities, context)
+        total = _quantize_probabilities(a, scores, keys, inverse, probabilities(a, scratch, first))
+        mix(a, scratch, first, keys, head, context)
         _finish_context(a, context, total)
 
-    return attend_kernel("attention_u8", rows, head_of_queries, _context_place)
+    return head_of_queries
+
+
+@inner
+def _padded(a: Any) -> int:
+    keys: int = (a.keys + 15) // 16 * 16
+    return keys
+
+
+@inner
+def _queries_place(a: Any, scratch: int) -> int:
+    return scratch
+
+
+@inner
+def _scores_place(a: Any, scratch: int) -> int:
+    place: int = scratch + 16 * a.depth
+    return place
+
+
+@inner
+def _parts_place(a: Any, scratch: int) -> int:
+    place: int = scratch + 16 * a.depth + 64 * _padded(a)
+    return place
+
+
+@inner
+def _probabilities_place(a: Any, scratch: int, first: int) -> int:
+    place: int = scratch + 16 * a.depth + 68 * _padded(a)
+    return place
+
+
+@inner
+def _context_place(a: Any, scratch: int) -> int:
+    place: int = scratch + 16 * a.depth + 84 * _padded(a)
+    return place
+
+
+_PLACES = BytePlaces(_queries_place, _scores_place, _parts_place, _probabilities_place, _context_place)
+
+
+def quantized_attention_kernel(rows: int) -> Kernel:
+    """The kernel whose register tiles hold `rows` keys or features."""
+    score_keys, mix_values = _score_keys(rows), _mix_values(rows)
+
+    @inner
+    def score(a: Any, scratch: int, first: int, keys: int, head: int) -> None:
+        score_keys(a, scratch, first, keys, head, _scores_place(a, scratch))
+        _key_parts(a, first, keys, head, _parts_place(a, scratch))
+
+    @inner
+    def mix(a: Any, scratch: int, first: int, keys: int, head: int, context: int) -> None:
+        mix_values(a, first, keys, head, _probabilities_place(a, scratch, first), context)
+
+    return attend_kernel("attention_u8", rows, byte_head(_PLACES, score, mix), _PLACES.context)
 
 
 KERNELS = {rows: quantized_attention_kernel(rows) for rows in (8, 4, 2, 1)}

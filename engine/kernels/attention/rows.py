@@ -275,13 +275,24 @@ def attention_kernel(rows: int) -> Kernel:
     return attend_kernel("attention_f32", rows, head_of_queries, _context_place)
 
 
+@inner
+def _nothing(scratch: int) -> None:
+    pass
+
+
 def attend_kernel(
-    family: str, rows: int, head_of_queries: Callable[..., None], context_place: Callable[..., int]
+    family: str,
+    rows: int,
+    head_of_queries: Callable[..., None],
+    context_place: Callable[..., int],
+    begin: Callable[..., None] = _nothing,
+    end: Callable[..., None] = _nothing,
 ) -> Kernel:
     """The kernel that takes heads and groups of sixteen queries, and stores their contexts.
 
     head_of_queries   inner function of one tile: record, group, sequence, head, group of the sequence, scratch, context
     context_place     inner function of record and scratch: where the context stands
+    begin, end        inner functions of scratch: before the first tile of a call and after the last
     """
 
     @kernel(family, f"{rows}x16")
@@ -290,6 +301,7 @@ def attend_kernel(
         e = epilogue_of(a.epilogue)
         blocks = a.q_pitch // 16
         context = context_place(a, scratch)
+        begin(scratch)
         for index in range(tile_begin, tile_end):
             head = index % a.heads
             group = index // a.heads
@@ -300,6 +312,7 @@ def attend_kernel(
                 fill_with_zeros(context, a.depth)
             y = lane_address(e.y, e.y_panel, e.row_bytes, lane)
             store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
+        end(scratch)
 
     return attend
 

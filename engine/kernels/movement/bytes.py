@@ -5,6 +5,7 @@
                                         byte 16 g + 2 w + b + 8 h of a row is lane 16 (2 h + b) + 4 g + w
                                         and as they lie, of 16- and 32-lane panels ([k][width])
     signed rows    [panel][k][lane]     s8, the value less 128, as attention reads its values
+    lane rows      [lane][k to 64]      u8, as attention on tiles reads its keys
 
 A tile is some rows of quads of one panel.
 """
@@ -19,6 +20,7 @@ from engine.jit import Kernel, kernel, record
 from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.bytes import quads_to_rows, quads_to_rows_16, quads_to_rows_32, store_low_bytes
 from engine.kernels.simd.memory import load_i32
+from engine.kernels.simd.transpose import transpose_sixteen
 
 BYTES = np.dtype(
     [(name, np.int64) for name in ("x", "x_panel", "y", "y_panel", "quads", "tiles_of_panel", "row_bytes")],
@@ -83,3 +85,18 @@ def quads_to_signed_rows(args: int, tile_begin: int, tile_end: int, scratch: int
                 store_low_bytes(value >> splat_i32(8), y + row_bytes + lane)
                 store_low_bytes(value >> splat_i32(16), y + 2 * row_bytes + lane)
                 store_low_bytes(value >> splat_i32(24), y + 3 * row_bytes + lane)
+
+
+@kernel("quads_to_lane_rows", f"{TILE_QUADS}x16")
+def quads_to_lane_rows(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    """Rearrange TILE_QUADS rows of quads a tile, for panels of any width; what follows the last quad is copied too."""
+    a = bytes_of(args)
+    width = a.row_bytes // 4
+    pitch = a.y_panel // width
+    for index in range(tile_begin, tile_end):
+        panel = index // a.tiles_of_panel
+        first = (index - panel * a.tiles_of_panel) * TILE_QUADS
+        for quad in range(first, least(first + TILE_QUADS, a.quads), 16):
+            x, y = a.x + panel * a.x_panel + quad * a.row_bytes, a.y + panel * a.y_panel + 4 * quad
+            for lane in range(0, width, 16):
+                transpose_sixteen(x + 4 * lane, a.row_bytes, y + lane * pitch, pitch)

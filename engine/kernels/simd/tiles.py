@@ -1,7 +1,7 @@
 """AMX tiles: eight registers of sixteen rows of 64 bytes, and products of whole tiles.
 
     A (weights)            B (activations)               C[i][lane] += sum over k of A[i][k] * B[k][lane]
-    row i: k 0 .. 63       row q: lane 0's k 4q .. 4q+3 | lane 1's ... | lane 15's      tdpbsud, int32 sums
+    row i: k 0 .. 63       row q: lane 0's k 4q .. 4q+3 | lane 1's ... | lane 15's      tdpbsud, tdpbusd: int32 sums
     row i: k 0 .. 31       row p: lane 0's k 2p, 2p+1   | ...                           tdpbf16ps, f32 sums
 
 Every name here takes first the address of the thread's tile memory (`TILE_MEMORY` bytes on a cache line).
@@ -43,7 +43,7 @@ class TileUnit:
     load(t)(memory, address, stride)      tileloadd: row i of tile t = 64 bytes at address + i * stride
     stream(t)(memory, address, stride)    tileloaddt1: the same, with a hint not to keep the lines close
     store(t)(memory, address, stride)     tilestored
-    multiply(c, a, b)(memory)             tdpbsud, or tdpbf16ps: C += A * B
+    multiply(c, a, b)(memory)             tdpbsud, tdpbusd or tdpbf16ps: C += A * B
     """
 
     emulated: bool
@@ -158,14 +158,18 @@ def _emulated_store(tile: int) -> Code:
     return store
 
 
-@inner
-def _multiply_bytes(c: int, a: int, b: int) -> None:
-    for row in range(TILE_ROWS):
-        total = load_i32(c + row * ROW_BYTES)
-        for quad in range(TILE_ROWS):
-            weights = splat_i32(read_i32(a + row * ROW_BYTES + 4 * quad))
-            total = dot_u8s8(total, load_i32(b + quad * ROW_BYTES), weights)
-        store_i32(total, c + row * ROW_BYTES)
+def _multiply_bytes(*, a_is_signed: bool) -> Code:
+    @inner
+    def multiply(c: int, a: int, b: int) -> None:
+        for row in range(TILE_ROWS):
+            total = load_i32(c + row * ROW_BYTES)
+            for quad in range(TILE_ROWS):
+                w = splat_i32(read_i32(a + row * ROW_BYTES + 4 * quad))
+                x = load_i32(b + quad * ROW_BYTES)
+                total = dot_u8s8(total, x, w) if a_is_signed else dot_u8s8(total, w, x)
+            store_i32(total, c + row * ROW_BYTES)
+
+    return multiply
 
 
 @inner
@@ -209,9 +213,11 @@ def _emulated(product: Code) -> TileUnit:
 def tile_unit(kind: str) -> TileUnit:
     """The tile instructions at the active level, emulated where it lacks them.
 
-    kind   "u8s8": A int8, B uint8, C int32, exact (wraps as int32 does); "bf16": A, B bfloat16, C float32
+    kind   "u8s8": A int8, B uint8, C int32, exact (wraps as int32 does); "s8u8": A uint8, B int8;
+           "bf16": A, B bfloat16, C float32
     """
-    if kind == "u8s8":
-        return _real("tdpbsud") if active_level().tiles else _emulated(_multiply_bytes)
+    if kind in ("u8s8", "s8u8"):
+        name = "tdpbsud" if kind == "u8s8" else "tdpbusd"
+        return _real(name) if active_level().tiles else _emulated(_multiply_bytes(a_is_signed=kind == "u8s8"))
     has_bf16 = active_level().tiles and "amx-bf16" in active_features()
     return _real("tdpbf16ps") if has_bf16 else _emulated(_multiply_bf16)

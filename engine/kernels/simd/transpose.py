@@ -50,14 +50,18 @@ def _emit(builder: ir.IRBuilder, load: Load, places: tuple[Any, Any, Any, Any]) 
         builder.store(column, at(builder, _address(builder, targets, i, target_offset), _F32), align=4)
 
 
-def _emit_columns(builder: ir.IRBuilder, source: Any, stride: Any, target: Any) -> None:
-    def row_of(i: int) -> Any:
-        return builder.add(source, builder.mul(stride, ir.Constant(_LONG, i)))
+def _emit_columns(count: int) -> Callable[..., None]:
+    def emit(b: ir.IRBuilder, source: Any, stride: Any, target: Any, to: Any = None) -> None:
+        def moved(address: Any, step: Any, i: int) -> Any:
+            return b.add(address, b.mul(step, ir.Constant(_LONG, i)))
 
-    rows = [load_vector(builder, row_of(i), _F32) for i in range(8)] + [ir.Constant(_F32, None)] * 8
-    for i, column in enumerate(_transposed(builder, rows)):
-        place = builder.add(target, ir.Constant(_LONG, 64 * i))
-        builder.store(column, at(builder, place, _F32), align=4)
+        rows = [load_vector(b, moved(source, stride, i), _F32) for i in range(count)]
+        rows += [ir.Constant(_F32, None)] * (16 - count)
+        apart = ir.Constant(_LONG, 64) if to is None else to
+        for i, column in enumerate(_transposed(b, rows)):
+            b.store(column, at(b, moved(target, apart, i), _F32), align=4)
+
+    return emit
 
 
 def _bytes(widen: str) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
@@ -94,4 +98,6 @@ transpose_f32 = instruction(
 transpose_u8 = instruction("void", (*_ADDRESSES, "i64", "f32"), _emit_bytes("zext"))
 transpose_s8 = instruction("void", (*_ADDRESSES, "i64", "f32"), _emit_bytes("sext"))
 # (source, stride, target): eight rows of sixteen 32-bit values to sixteen rows of eight, filled with zeros to sixteen.
-transpose_eight = instruction("void", ("i64", "i64", "i64"), _emit_columns)
+transpose_eight = instruction("void", ("i64", "i64", "i64"), _emit_columns(8))
+# (source, stride, target, target stride): sixteen rows of sixteen 32-bit values.
+transpose_sixteen = instruction("void", ("i64", "i64", "i64", "i64"), _emit_columns(16))

@@ -34,6 +34,7 @@ _INT, _F32 = "synthetic:minilm-l6?layers=2&form=int&sparsity=0.8", "synthetic:mi
 MODELS = (
     Whole("int, few lanes", _INT, (1, 16), True, frozenset({"amx_int8_compressed"})),
     Whole("int, many lanes", _INT, (2, 50), True, frozenset({"amx_int8_compressed"})),
+    Whole("int, padded", _INT, (2, 70), True, frozenset({"amx_int8_compressed", "attention_u8_tiles"})),
     Whole("qdq", "synthetic:minilm-l6?layers=1&form=qdq", (1, 33), True, frozenset({"amx_int8"})),
     Whole("dense", _F32, (1, 40), False, frozenset({"amx_f32"})),
     Whole("dense in bfloat16", _F32, (1, 40), False, frozenset({"amx_bf16"}), "bf16"),
@@ -52,7 +53,7 @@ LARGE = (
         "synthetic:bert-base?form=int&sparsity=0.9",
         (1, 128),
         True,
-        frozenset({"amx_int8_compressed"}),
+        frozenset({"amx_int8_compressed", "attention_u8_tiles"}),
     ),
     Whole("bert-base", "synthetic:bert-base?layers=2", (1, 128), False, frozenset({"amx_f32"})),
     Whole(

@@ -40,7 +40,7 @@ READINGS = (
             "dense_int8": (r"vpdpbusd\s.*%zmm",),
             "dense_f32": (r"vfmadd\w+ps\s.*%zmm",),
         },
-        r"tdpbusd|tdpbssd",
+        r"tdpbssd|tdpbuud",
     ),
     Reading(
         "avx_vnni",
