@@ -1,7 +1,8 @@
 """The state of a lowering: where each value lies, in which forms, and the steps so far.
 
 A value may lie as rows (as ONNX says), as an f32 panel or as u8 quads; asking for a form it lacks
-appends the step that makes it, once.
+appends the step that makes it, once. Pixels may also lie in the image they come from, and `later` holds
+what makes a value's first form when somebody asks for one.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ class Builder:
     quads: dict[Value, Panel] = field(default_factory=dict)
     bytes: dict[Value, Panel] = field(default_factory=dict)
     planes: dict[tuple[Value, int], Panel] = field(default_factory=dict)
+    images: dict[Value, Tensor] = field(default_factory=dict)
+    later: dict[Value, Callable[[], None]] = field(default_factory=dict)
     fault: Buffer = field(default_factory=lambda: Buffer(64, permanent=True))
 
     # -- constants
@@ -149,6 +152,7 @@ class Builder:
 
     def rows(self, value: Value) -> Tensor:
         """The value as ONNX lays it out."""
+        self._make(value)
         if value not in self.tensors:
             array = value.array
             if array is not None:
@@ -161,6 +165,7 @@ class Builder:
 
     def panel(self, value: Value) -> Panel:
         """The float32 value [..., k] as an f32 panel."""
+        self._make(value)
         if value not in self.panels:
             array = value.array
             if array is not None:
@@ -171,6 +176,7 @@ class Builder:
 
     def quad_panel(self, value: Value) -> Panel:
         """The uint8 value [..., k] as quads."""
+        self._make(value)
         if value not in self.quads:
             self.quads[value] = self._pack(
                 value, self.new_panel(value.shape, quads=True), movement.rows_to_quads
@@ -244,6 +250,11 @@ class Builder:
         whole = -(-grain // together) * together
         grain = whole if whole <= share else grain
         self.steps.append(Step(layer, kernel, args, tiles, grain, scratch, tuple(reads), tuple(writes), span))
+
+    def _make(self, value: Value) -> None:
+        make = self.later.pop(value, None)
+        if make is not None:
+            make()
 
     def _unpack(self, value: Value, panel: Panel, kernel: Kernel) -> Tensor:
         tensor = self.new_rows(value)

@@ -42,7 +42,8 @@ class Panel:
 def new_panel(lanes: Lanes, k: int, *, quads: bool = False) -> Panel:
     """A fresh place for k features of these lanes."""
     panel_bytes = (quad_rows(k) if quads else panel_rows(k)) * lanes.row_bytes
-    size = panel_bytes * lanes.panels + (quad_margin(lanes.row_bytes) if quads else 0)
+    # Copies of pixels read whole vectors at a panel's end.
+    size = panel_bytes * lanes.panels + (quad_margin(lanes.row_bytes) if quads else 64)
     return Panel(Location(Buffer(size)), lanes, k, panel_bytes, quads)
 
 

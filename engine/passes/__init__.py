@@ -35,6 +35,12 @@ def _family(name: str, reason: str) -> Pass:
 
 PASSES = (
     _family("simplify", "fewer movements, rounding beside its readers: the patterns below see one form"),
+    _family("images", "convolutions are products of pixels from here on, and what lies between has no axes"),
+    Pass(
+        "share images",
+        "each convolution has its own pixels now; scales found at run time serve them once",
+        share,
+    ),
     _family("integer", "products take integer weights while these are still dequantised in the open"),
     _family("weight_only", "integer products have taken theirs: what is left has float activations"),
     _family("fold", "a constant still behind a dequantisation is used as f32: now it may be computed"),

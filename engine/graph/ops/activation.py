@@ -57,7 +57,8 @@ def _hard_sigmoid(attrs: Attrs, x: Array) -> tuple[Array, ...]:
     return (np.clip(attrs["alpha"] * x + attrs["beta"], 0, 1).astype(x.dtype),)
 
 
-def _hard_swish(x: Array) -> Array:
+def hard_swish(x: Array) -> Array:
+    """x * clip(x / 6 + 1 / 2, 0, 1). Source: Howard et al. 2019."""
     return (x * np.clip(x / 6 + 0.5, 0, 1)).astype(x.dtype)
 
 
@@ -72,7 +73,7 @@ def _clip(x: Array, low: Array | None = None, high: Array | None = None) -> Arra
 
 PLAIN: dict[str, Callable[..., Array]] = {
     "Erf": lambda x: np.asarray(scipy.special.erf(x), x.dtype),
-    "HardSwish": _hard_swish,
+    "HardSwish": hard_swish,
     "Mish": lambda x: np.asarray(x * np.tanh(np.logaddexp(np.zeros((), x.dtype), x)), x.dtype),
     "Relu": lambda x: np.maximum(x, np.zeros((), x.dtype)),
     "Sigmoid": sigmoid,

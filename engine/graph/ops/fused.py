@@ -2,6 +2,7 @@
 
 A quantisation is a pair (scale float32, zero_point int); to round x by it is
 clip(rint(x / scale) + zero_point, 0, 255), a true division, half to even.
+`activation` is a name of ACTIVATIONS, or a tuple of a name and the numbers that it takes.
 `store` says how results leave a step: None f32; ("quantized", scale, zero_point) uint8, rounded;
 ("centred", scale, zero_point) f32 whole numbers, rounded minus zero_point.
 Weights and tables are constants; `weight_axes` is "km" for w[k, m] and "mk" for w[m, k].
@@ -57,20 +58,38 @@ from engine.graph.ops._row import (
     given,
     need,
 )
-from engine.graph.ops.activation import gelu_erf, gelu_tanh, sigmoid
+from engine.graph.ops.activation import gelu_erf, gelu_tanh, hard_swish, sigmoid
 from engine.graph.ops.normalisation import normalise_rows, softmax
 from engine.graph.ops.product import exact_product
 
 Quantisation = tuple[Any, int]
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+Activation = str | tuple[Any, ...]
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "none": lambda x: x,
     "relu": lambda x: np.maximum(x, np.float32(0)),
     "gelu": gelu_erf,
     "gelu_tanh": gelu_tanh,
     "tanh": np.tanh,
     "sigmoid": sigmoid,
+    "silu": lambda x: x * sigmoid(x),
+    "hard_swish": hard_swish,
+    "hard_sigmoid": lambda x, slope, offset: np.clip(np.float32(slope) * x + np.float32(offset), 0, 1),
+    "leaky_relu": lambda x, slope: np.where(x < 0, np.float32(slope) * x, x),
+    "clip": lambda x, low, high: np.minimum(np.float32(high), np.maximum(np.float32(low), x)),
 }
+
+
+def activation_name(activation: Activation) -> str:
+    """The activation without its numbers."""
+    return activation if isinstance(activation, str) else str(activation[0])
+
+
+def activated(activation: Activation, y: Array) -> Array:
+    """The activation of y."""
+    numbers = () if isinstance(activation, str) else activation[1:]
+    return ACTIVATIONS[activation_name(activation)](y, *numbers)
 
 
 def to_eight_bits(x: Array, quantisation: Quantisation) -> Array:
@@ -102,7 +121,7 @@ def finished(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None)
         y = y + bias
     if residual is not None:
         y = y + residual
-    return (_stored(ACTIVATIONS[attrs["activation"]](y), attrs["store"]),)
+    return (_stored(activated(attrs["activation"], y), attrs["store"]),)
 
 
 def columns(attrs: Attrs, w: Array) -> Array:
@@ -116,23 +135,26 @@ def _linear(
     return finished(attrs, np.matmul(x, columns(attrs, w)), bias, residual)
 
 
-def _quantized_linear(
+def finished_sums(
     attrs: Attrs,
-    xq: Array,
-    w: Array,
+    sums: Array,
     scale: Array,
     bias_i32: Array | None = None,
     bias: Array | None = None,
     residual: Array | None = None,
 ) -> tuple[Array, ...]:
-    weights = columns(attrs, w).astype(np.int32) - attrs["weight_zero"]
-    sums = exact_product(xq.astype(np.int32) - attrs["zero_point"], weights)
+    """What follows exact integer sums."""
     if bias_i32 is not None:
         sums = sums + bias_i32
     y = sums.astype(np.float32) * scale
     if attrs["product"] is not None:
         y = rounded(y, attrs["product"])
     return finished(attrs, y, bias, residual)
+
+
+def _quantized_linear(attrs: Attrs, xq: Array, w: Array, *rest: Any) -> tuple[Array, ...]:
+    weights = columns(attrs, w).astype(np.int32) - attrs["weight_zero"]
+    return finished_sums(attrs, exact_product(xq.astype(np.int32) - attrs["zero_point"], weights), *rest)
 
 
 def _layer_norm(attrs: Attrs, x: Array, gain: Array, bias: Array | None = None) -> tuple[Array, ...]:
@@ -198,7 +220,7 @@ def _optional(inputs: Inputs, index: int) -> Value | None:
 def linear_shape(attrs: Attrs, inputs: Inputs, biases: tuple[tuple[int, DType], ...], residual: int) -> Shape:
     """The shape of a product's result; `biases` (input, dtype) and the input `residual` are checked."""
     x, w = given(inputs, 0), given(inputs, 1)
-    need(attrs["activation"] in ACTIVATIONS, f"no activation {attrs['activation']!r}")
+    need(activation_name(attrs["activation"]) in ACTIVATIONS, f"no activation {attrs['activation']!r}")
     need(attrs["weight_axes"] in ("km", "mk") and len(w.shape) == 2, "weights are a matrix, km or mk")
     need(w.array is not None, "weights must be constant")
     k, m = w.shape if attrs["weight_axes"] == "km" else w.shape[::-1]

@@ -1,1 +1,1 @@
-"""Convolutions of float32 images: lanes are pixels, a tap is an offset, nothing is gathered."""
+"""Images in lane panels: pixels are lanes; padded planes, sliding windows, depthwise convolutions."""

@@ -1,39 +1,175 @@
 """Depthwise convolution: every result sees one channel, so a row of taps is all its weights.
 
-tap   w broadcast  x  plane + offsets[tap] + pixel        64 pixels in flight, taps one after another
+A tile is four channels of an image: their padded planes are laid out in scratch, where the sums follow them.
+
+    float32    four planes; 3 x 3 at stride 1: four rows of the result at once, so that a vector is read for three taps
+    bytes      one plane of quads; of a quad of weights one byte is not zero, which gives a channel's exact int32 sum
+
+    planes (padded)  ->  sums [row][pitch]  ->  sums [channel][lane]  ->  epilogue
 """
 
 from __future__ import annotations
 
-from engine.jit import active_level, kernel
-from engine.kernels.convolution.arguments import convolution_of, finish_pixels
-from engine.kernels.convolution.planes import TILE
-from engine.kernels.simd.memory import read_i32
-from engine.kernels.simd.tile import tile_operations
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine.jit import Kernel, active_level, inner, kernel, record
+from engine.kernels.convolution.lanes import copy_exactly
+from engine.kernels.convolution.planes import BLOCK, Window, lay_channel, planes_of
+from engine.kernels.products.epilogue import epilogue_of, finish_lanes
+from engine.kernels.row import Array, aligned
+from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32
+from engine.kernels.simd.memory import load_f32, read_f32, read_i32, store_f32
+from engine.kernels.simd.tile import HAS_FUSED, tile_operations
+
+CHANNELS = 4
+DEPTHWISE = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "planes",  # address of a PLANES record, whose y is not used
+            "offsets",  # address of int32 [taps]: bytes to pixel 0 of each tap
+            "taps",
+            "w",  # [channel][tap]: float32, or quads of int8
+            "start",  # address of int32 start[channel], for bytes
+            "quads",  # fours of channels
+            "pitch",  # numbers from row to row of a plane
+            "height",  # of the result
+            "width",
+            "lane_pitch",  # lanes of the result from image to image
+            "three",  # 1: the window is 3 x 3 at stride 1
+            "sums",  # place of the sums in scratch
+            "flat",  # place of one channel's sums, before its rows are put together
+            "epilogue",
+        )
+    ],
+    align=True,
+)
+depthwise_of = record(DEPTHWISE)
 
 # Sums, one load and a broadcast must fit the registers.
 _VECTORS = 4 if active_level().registers * active_level().width > 16 * 16 else 2
-_TILE = tile_operations(1, _VECTORS, "f32")
-_zero, _step, _save = _TILE.zero, _TILE.step, _TILE.save
-_LANE_BYTES = 64 * _VECTORS
-# Results leave by whole vectors: there is one beyond the last.
-SCRATCH = 4 * TILE + 64
+# Rows of a 3 x 3 window's result that are computed together.
+_ROWS = 4
 
 
-@kernel("convolution_depthwise_f32", f"1x{16 * _VECTORS}")
-def convolve_depthwise(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-    """A tile is one result of one image."""
-    a = convolution_of(args)
-    for tile in range(tile_begin, tile_end):
-        image = tile // a.m
-        channel = tile - image * a.m
-        plane = a.x + image * a.image_bytes + channel // a.group_rows * a.group_bytes
-        weights = a.w + 4 * channel * a.k
-        for first in range(0, a.height * a.pitch, TILE):
-            for lane in range(0, 4 * TILE, _LANE_BYTES):
-                x = plane + 4 * first + lane
-                sums = _zero()
-                for tap in range(a.k):
-                    sums = _step(sums, weights + 4 * tap, 4, x + read_i32(a.offsets + 4 * tap))
-                _save(sums, scratch + lane, 4 * TILE)
-            finish_pixels(a, scratch, channel, image, first, TILE)
+def scratch_bytes(window: Window, lane_pitch: int) -> tuple[int, int, int]:
+    """(place of the sums, place of one channel's, bytes in all)."""
+    # Rows in fours, in whole vectors, may be read and written beyond the last.
+    beyond = _ROWS * window.pitch + BLOCK
+    sums = CHANNELS * 4 * window.channel + 4 * beyond
+    flat = sums + CHANNELS * 4 * (lane_pitch + BLOCK)
+    whole = max(window.pitch * (window.result[0] + _ROWS), window.result[0] * window.pitch + BLOCK)
+    return sums, flat, flat + 4 * (whole + 2 * BLOCK)
+
+
+def pack_quads(w: Array) -> Array:
+    """int8 w[c, taps] as quads [c][tap][4], of which byte c % 4 holds the weight."""
+    channels, taps = w.shape
+    made = aligned((channels + CHANNELS, taps, 4), np.int8)
+    made[np.arange(channels), :, np.arange(channels) % 4] = w
+    return made
+
+
+@inner
+def _add(total: Any, x: Any, w: Any) -> Any:
+    return fused_multiply_add(x, w, total) if HAS_FUSED else total + x * w
+
+
+@inner
+def _three_by_three(x: int, pitch: int, w: int, height: int, y: int) -> None:
+    """Four rows of results at once: each of six rows of the plane is read three times, one number apart."""
+    w0, w1, w2 = splat_f32(read_f32(w)), splat_f32(read_f32(w + 4)), splat_f32(read_f32(w + 8))
+    w3, w4, w5 = splat_f32(read_f32(w + 12)), splat_f32(read_f32(w + 16)), splat_f32(read_f32(w + 20))
+    w6, w7, w8 = splat_f32(read_f32(w + 24)), splat_f32(read_f32(w + 28)), splat_f32(read_f32(w + 32))
+    line = 4 * pitch
+    zero = splat_f32(np.float32(0))
+    # The plane is flat: a vector that crosses the end of a row is the next row's junk, and its first results.
+    for first in range(0, height, 4):
+        for at in range(4 * first * pitch, 4 * (first + 1) * pitch, 64):
+            s0, s1, s2, s3 = zero, zero, zero, zero
+            a, b, c = load_f32(x + at), load_f32(x + at + 4), load_f32(x + at + 8)
+            s0 = _add(_add(_add(s0, a, w0), b, w1), c, w2)
+            a, b, c = load_f32(x + at + line), load_f32(x + at + line + 4), load_f32(x + at + line + 8)
+            s0 = _add(_add(_add(s0, a, w3), b, w4), c, w5)
+            s1 = _add(_add(_add(s1, a, w0), b, w1), c, w2)
+            row = x + at + 2 * line
+            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
+            s0 = _add(_add(_add(s0, a, w6), b, w7), c, w8)
+            s1 = _add(_add(_add(s1, a, w3), b, w4), c, w5)
+            s2 = _add(_add(_add(s2, a, w0), b, w1), c, w2)
+            row += line
+            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
+            s1 = _add(_add(_add(s1, a, w6), b, w7), c, w8)
+            s2 = _add(_add(_add(s2, a, w3), b, w4), c, w5)
+            s3 = _add(_add(_add(s3, a, w0), b, w1), c, w2)
+            row += line
+            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
+            s2 = _add(_add(_add(s2, a, w6), b, w7), c, w8)
+            s3 = _add(_add(_add(s3, a, w3), b, w4), c, w5)
+            row += line
+            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
+            s3 = _add(_add(_add(s3, a, w6), b, w7), c, w8)
+            store_f32(s0, y + at)
+            store_f32(s1, y + at + line)
+            store_f32(s2, y + at + 2 * line)
+            store_f32(s3, y + at + 3 * line)
+
+
+@inner
+def _put_together(a: Any, flat: int, y: int) -> None:
+    """Rows of `pitch` numbers to rows of `width`, one behind the other."""
+    for row in range(a.height - 1):
+        for at in range(0, a.width, 16):
+            store_f32(load_f32(flat + 4 * (row * a.pitch + at)), y + 4 * (row * a.width + at))
+    row = a.height - 1
+    copy_exactly(flat + 4 * row * a.pitch, y + 4 * row * a.width, a.width)
+
+
+def _depthwise(kind: str) -> Kernel:
+    tile = tile_operations(1, _VECTORS, kind)
+    zero, spread, step, save = tile.zero, tile.spread, tile.step, tile.save
+    integer = kind == "u8s8"
+
+    @inner
+    def flat_sums(a: Any, x: int, channel: int, flat: int) -> None:
+        weights = a.w + 4 * channel * a.taps
+        for at in range(0, 4 * a.height * a.pitch, 64 * _VECTORS):
+            sums = spread(a.start + 4 * channel, 4) if integer else zero()
+            for tap in range(a.taps):
+                sums = step(sums, weights + 4 * tap, 4, x + at + read_i32(a.offsets + 4 * tap))
+            save(sums, flat + at, 0)
+
+    return _kernel(kind, integer, flat_sums)
+
+
+def _kernel(kind: str, integer: bool, flat_sums: Callable[..., None]) -> Kernel:
+    @kernel(f"depthwise_{kind}", f"1x{16 * _VECTORS}")
+    def convolve(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        a = depthwise_of(args)
+        p, e = planes_of(a.planes), epilogue_of(a.epilogue)
+        sums, flat, stride = scratch + a.sums, scratch + a.flat, 4 * (a.lane_pitch + 64)
+        for index in range(tile_begin, tile_end):
+            image = index // a.quads
+            first = CHANNELS * (index - image * a.quads)
+            if integer:
+                lay_channel(p, image, first // CHANNELS, scratch)
+            for part in range(least(CHANNELS, e.m - first)):
+                channel, x = first + part, scratch
+                if not integer:
+                    x += part * p.channel_bytes
+                    lay_channel(p, image, channel, x)
+                if not integer and a.three != 0:
+                    _three_by_three(x, a.pitch, a.w + 36 * channel, a.height, flat)
+                else:
+                    flat_sums(a, x, channel, flat)
+                _put_together(a, flat, sums + part * stride)
+            for lane in range(0, a.lane_pitch, 16):
+                finish_lanes(e, sums + 4 * lane, stride, first, CHANNELS, image * a.lane_pitch + lane, 16)
+
+    return convolve
+
+
+DEPTHWISE_F32, DEPTHWISE_U8 = _depthwise("f32"), _depthwise("u8s8")

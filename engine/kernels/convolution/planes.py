@@ -1,32 +1,30 @@
 """Images as padded planes: one for each channel and phase, so that a tap of the window is an offset into one of them.
 
-    image row          . . x x x x x x . .        padding (dots) is stored as zeros
+    image row          . . x x x x x x . .        padding (dots) is stored: zeros, or the zero point
     stride 1           one plane, `pitch` numbers a row, rows one after another
     stride 2           phase 0: x0 x2 x4 ..   phase 1: x1 x3 x5 ..       each a plane of its own, both ways
 
     out[pixel] += w[tap] * plane[phase of tap][pixel + offset of tap]
 
-Pixels are counted over the flat plane: those between the image's width and the pitch are computed and dropped.
-Beyond the last row are as many zeros as the last register tile reads.
+A number is a float32, or a quad of four channels of bytes. Phases that no tap reads are not stored.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from engine.jit import I32, inner, instruction, ir, kernel, record
+from engine.kernels.convolution.lanes import lane_address
 from engine.kernels.layout import VECTOR_LANES
 from engine.kernels.simd.arithmetic import least, splat_i32
-from engine.kernels.simd.memory import load_i32, load_vector, read_i32, store_i32, write_i32
-
-# Pixels of a register tile.
-TILE = 64
+from engine.kernels.simd.memory import load_i32, load_vector, read_i32, read_u8, store_i32, write_i32
 
 Pair = tuple[int, int]
+# Numbers that are read in one go.
+BLOCK = 4 * VECTOR_LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,17 @@ class Window:
     dilation: Pair
     begin: Pair
 
+    @property
+    def taps(self) -> int:
+        return self.kernel[0] * self.kernel[1]
+
     def reach(self, axis: int) -> int:
         """The largest offset of a tap, in pixels of a phase."""
         return (self.kernel[axis] - 1) * self.dilation[axis] // self.stride[axis]
+
+    def phases(self, axis: int) -> int:
+        """Phases up to the last that a tap reads."""
+        return 1 + max(tap * self.dilation[axis] % self.stride[axis] for tap in range(self.kernel[axis]))
 
     @property
     def pitch(self) -> int:
@@ -59,27 +65,21 @@ class Window:
         return self.result[0] + self.reach(0)
 
     @property
-    def tiles(self) -> int:
-        """Register tiles that hold all pixels of a result."""
-        return -(-self.result[0] * self.pitch // TILE)
-
-    @property
     def plane(self) -> int:
-        """Numbers of a plane, with what is read, and written by whole vectors, beyond its last row."""
-        read = self.tiles * TILE + self.reach(0) * self.pitch + self.reach(1)
-        return -(-max(read, self.rows * self.pitch + VECTOR_LANES) // VECTOR_LANES) * VECTOR_LANES
+        """Numbers of a plane, with what whole blocks read, and whole vectors write, beyond its last row."""
+        return -(-(self.rows * self.pitch + BLOCK) // VECTOR_LANES) * VECTOR_LANES
 
     @property
     def channel(self) -> int:
         """Numbers of all phases of a channel."""
-        return self.plane * math.prod(self.stride)
+        return self.plane * self.phases(0) * self.phases(1)
 
     def offsets(self) -> list[int]:
         """Where each tap's pixel 0 lies in a channel, in numbers; taps of a row one after another."""
         found = []
         for tap in np.ndindex(self.kernel):
             down, across = (place * dilation for place, dilation in zip(tap, self.dilation, strict=True))
-            phase = down % self.stride[0] * self.stride[1] + across % self.stride[1]
+            phase = down % self.stride[0] * self.phases(1) + across % self.stride[1]
             place = down // self.stride[0] * self.pitch + across // self.stride[1]
             found.append(phase * self.plane + place)
         return found
@@ -89,8 +89,14 @@ PLANES = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "x",  # float32 [images * channels][height][width]
-            "y",  # planes
+            "x",  # channel 0, lane 0
+            "x_row",  # bytes from channel to channel, from quad to quad
+            "x_panel",  # bytes from panel to panel
+            "x_width",  # lanes of a panel
+            "x_pitch",  # lanes from image to image
+            "y",  # planes [image][channel][phase]
+            "channels",
+            "present",  # channels that x has: those beyond are padding
             "channel_bytes",
             "plane_bytes",
             "height",
@@ -101,6 +107,10 @@ PLANES = np.dtype(
             "left",
             "down",  # strides
             "across",
+            "phases_down",
+            "phases_across",
+            "fill",  # what padding holds
+            "fill_at",  # address of a byte that fills quads instead, or 0
         )
     ],
     align=True,
@@ -109,10 +119,10 @@ planes_of = record(PLANES)
 
 
 @inner
-def _zeros(y: int, count: int) -> None:
-    """Zeros, and up to fifteen more behind them."""
+def _filled(y: int, count: int, fill: int) -> None:
+    """The same number, and up to fifteen more behind."""
     for at in range(0, count, 16):
-        store_i32(splat_i32(0), y + 4 * at)
+        store_i32(splat_i32(fill), y + 4 * at)
 
 
 def _evens(b: ir.IRBuilder, address: Any) -> Any:
@@ -148,35 +158,61 @@ def _copy(x: int, y: int, count: int, step: int) -> None:
 
 
 @inner
+def _copy_lanes(a: Any, x: int, lane: int, y: int, count: int) -> None:
+    """The same from lane `lane` on of the row at x, panel after panel."""
+    step, done = a.across, 0
+    while done < count:
+        room = a.x_width - lane % a.x_width
+        run = least((room + step - 1) // step, count - done)
+        _copy(lane_address(x, a.x_panel, a.x_width, lane), y + 4 * done, run, step)
+        done += run
+        lane += run * step
+
+
+@inner
 def _inside(size: int, phase: int, begin: int, step: int) -> int:
     """How many places of a phase come before the pixel `size` of the image."""
     before = size + begin - phase + step - 1
     return before // step if before > 0 else 0
 
 
-@kernel("planes_f32")
+@inner
+def _phase(a: Any, x: int, lane: int, y: int, down: int, across: int, fill: int) -> None:
+    # Places of the phase's row: filled, then pixels first .. last - 1 of it, then filled.
+    first = least(a.pitch, _inside(0, across, a.left, a.across))
+    last = least(a.pitch, _inside(a.width, across, a.left, a.across))
+    for row in range(a.rows):
+        line, place = row * a.down + down - a.top, y + 4 * row * a.pitch
+        if line < 0 or line >= a.height:
+            _filled(place, a.pitch, fill)
+            continue
+        _filled(place, first, fill)
+        source = lane + line * a.width + first * a.across + across - a.left
+        _copy_lanes(a, x, source, place + 4 * first, last - first)
+        _filled(place + 4 * last, a.pitch - last, fill)
+    _filled(y + 4 * a.rows * a.pitch, 64, fill)
+
+
+@inner
+def lay_channel(a: Any, image: int, channel: int, y: int) -> None:
+    """All planes of a channel (of a quad of channels) to y."""
+    fill = a.fill
+    if a.fill_at != 0:
+        fill = read_u8(a.fill_at) * 0x01010101
+    for down in range(a.phases_down):
+        for across in range(a.phases_across):
+            place = y + (down * a.phases_across + across) * a.plane_bytes
+            if channel >= a.present:
+                _filled(place, a.plane_bytes // 4, fill)
+                continue
+            _phase(a, a.x + channel * a.x_row, image * a.x_pitch, place, down, across, fill)
+
+
+@kernel("planes")
 def to_planes(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-    """A tile is one channel of one image."""
+    """A tile is one channel, or quad of channels, of one image."""
     a = planes_of(args)
     for tile in range(tile_begin, tile_end):
-        image = a.x + tile * a.height * a.width * 4
-        for down in range(a.down):
-            for across in range(a.across):
-                y = a.y + tile * a.channel_bytes + (down * a.across + across) * a.plane_bytes
-                # Places of the phase's row: zeros, then pixels first .. last - 1 of it, then zeros.
-                first = least(a.pitch, _inside(0, across, a.left, a.across))
-                last = least(a.pitch, _inside(a.width, across, a.left, a.across))
-                for row in range(a.rows):
-                    line, place = row * a.down + down - a.top, y + 4 * row * a.pitch
-                    if line < 0 or line >= a.height:
-                        _zeros(place, a.pitch)
-                        continue
-                    _zeros(place, first)
-                    source = image + 4 * (line * a.width + first * a.across + across - a.left)
-                    _copy(source, place + 4 * first, last - first, a.across)
-                    _zeros(place + 4 * last, a.pitch - last)
-                # The plane's own end: what is behind it is another member's. The first vector is one that was written.
-                end = y + a.plane_bytes
-                for at in range(end - (a.plane_bytes - 4 * a.rows * a.pitch) // 64 * 64, end, 64):
-                    store_i32(splat_i32(0), at)
-                _zeros(y + 4 * a.rows * a.pitch, 1)
+        image = tile // a.channels
+        channel = tile - image * a.channels
+        lay_channel(a, image, channel, a.y + tile * a.channel_bytes)

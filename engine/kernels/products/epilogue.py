@@ -25,6 +25,7 @@ from engine.kernels.simd.arithmetic import (
     least,
     maximum,
     negative,
+    select,
     splat_f32,
     splat_i32,
     to_float,
@@ -34,7 +35,19 @@ from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent,
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 
 # Numbers of the activations, as the epilogue's record and the lowering know them.
-ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "tanh": 4, "sigmoid": 5}
+ACTIVATIONS = {
+    "none": 0,
+    "relu": 1,
+    "gelu": 2,
+    "gelu_tanh": 3,
+    "tanh": 4,
+    "sigmoid": 5,
+    "silu": 6,
+    "hard_swish": 7,
+    "hard_sigmoid": 8,
+    "leaky_relu": 9,
+    "clip": 10,
+}
 # Forms of the result.
 STORE_F32, STORE_QUANTIZED, STORE_CENTRED = 0, 1, 2
 
@@ -56,6 +69,8 @@ EPILOGUE = np.dtype(
         ("zero_point", np.int64),
         ("step", np.float32),  # quantisation scale of the result
         ("product_step", np.float32),  # quantisation scale of the product alone; 0: none
+        ("first_number", np.float32),  # that the activation takes: a slope, or the lower bound
+        ("second_number", np.float32),  # an offset, or the upper bound
     ],
     align=True,
 )
@@ -93,7 +108,24 @@ def rounded(x: Any, step: Any, zero_point: Any) -> Any:
 
 
 @inner
-def _activated(x: Any, activation: int) -> Any:
+def _piecewise_linear(e: Any, x: Any, activation: int) -> Any:
+    first, second = splat_f32(e.first_number), splat_f32(e.second_number)
+    zero, one = splat_f32(np.float32(0)), splat_f32(np.float32(1))
+    if activation == 7:
+        sixth, half = splat_f32(np.float32(1 / 6)), splat_f32(np.float32(0.5))
+        y = x * lesser(one, maximum(zero, fused_multiply_add(x, sixth, half)))
+    elif activation == 8:
+        y = lesser(one, maximum(zero, fused_multiply_add(x, first, second)))
+    elif activation == 9:
+        y = select(x < zero, first * x, x)
+    else:
+        y = lesser(second, maximum(first, x))
+    return y
+
+
+@inner
+def _activated(e: Any, x: Any) -> Any:
+    activation = e.activation
     if activation == 0:
         y = x
     elif activation == 1:
@@ -104,8 +136,12 @@ def _activated(x: Any, activation: int) -> Any:
         y = gelu_tanh(x)
     elif activation == 4:
         y = hyperbolic_tangent(x)
-    else:
+    elif activation == 5:
         y = sigmoid(x)
+    elif activation == 6:
+        y = x * sigmoid(x)
+    else:
+        y = _piecewise_linear(e, x, activation)
     return y
 
 
@@ -123,7 +159,7 @@ def value_of(e: Any, x: Any, row: int, residual: int) -> Any:
         x = x + splat_f32(read_f32(e.bias + row * 4))
     if e.residual != 0:
         x = x + load_f32(residual)
-    return _activated(x, e.activation)
+    return _activated(e, x)
 
 
 @inner
@@ -164,29 +200,50 @@ def store_rows(e: Any, sums: int, stride: int, row: int, rows: int, y: int, lane
 
 
 @inner
-def _finish_quads(e: Any, sums: int, row: int, rows: int, residual: int, y: int) -> None:
+def _finish_quads(
+    e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
+) -> None:
     step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
     for first in range(0, rows, 4):
-        for lane in range(0, e.row_bytes, 64):
+        for lane in range(0, lane_bytes, 64):
             quad = splat_i32(0)
             # The last of four first: each moves up as the one before it arrives.
             for r in range(least(first + 4, rows) - 1, first - 1, -1):
-                at = r * e.row_bytes + lane
-                x = value_of(e, load_f32(sums + at), row + r, residual + at)
+                x = value_of(e, load_f32(sums + r * stride + lane), row + r, residual + r * e.row_bytes + lane)
                 quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
             store_i32(quad, y + first // 4 * e.row_bytes + lane)
 
 
 @inner
-def _finish_floats(e: Any, sums: int, row: int, rows: int, residual: int, y: int) -> None:
+def _finish_floats(
+    e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
+) -> None:
     step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
     for r in range(rows):
-        for lane in range(0, e.row_bytes, 64):
-            at = r * e.row_bytes + lane
-            x = value_of(e, load_f32(sums + at), row + r, residual + at)
+        for lane in range(0, lane_bytes, 64):
+            x = value_of(e, load_f32(sums + r * stride + lane), row + r, residual + r * e.row_bytes + lane)
             if e.store == STORE_CENTRED:
                 x = to_float(quantized(x, step, zero_point) - zero_point)
-            store_f32(x, y + at)
+            store_f32(x, y + r * e.row_bytes + lane)
+
+
+@inner
+def finish_lanes(e: Any, sums: int, stride: int, row: int, rows: int, lane: int, lanes: int) -> None:
+    """Run the program over sums[rows][lanes], which belong to lanes `lane` and on of one panel.
+
+    stride        bytes from one row of sums to the next
+    row           a multiple of 4
+    lane, lanes   multiples of 16, counted over all panels
+    """
+    present = least(rows, e.m - row)
+    panel = 4 * lane // e.row_bytes
+    within = 4 * lane - panel * e.row_bytes
+    y = e.y + panel * e.y_panel + within
+    residual = e.residual + panel * e.residual_panel + row * e.row_bytes + within
+    if e.store == STORE_QUANTIZED:
+        _finish_quads(e, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
+    else:
+        _finish_floats(e, sums, stride, row, present, residual, y + row * e.row_bytes, 4 * lanes)
 
 
 @inner
@@ -196,10 +253,5 @@ def finish(address: int, sums: int, row: int, rows: int, panel: int) -> None:
     row    a multiple of 4
     """
     e = epilogue_of(address)
-    present = least(rows, e.m - row)
-    y = e.y + panel * e.y_panel
-    residual = e.residual + panel * e.residual_panel + row * e.row_bytes
-    if e.store == STORE_QUANTIZED:
-        _finish_quads(e, sums, row, present, residual, y + row // 4 * e.row_bytes)
-    else:
-        _finish_floats(e, sums, row, present, residual, y + row * e.row_bytes)
+    lanes = e.row_bytes // 4
+    finish_lanes(e, sums, e.row_bytes, row, rows, panel * lanes, lanes)

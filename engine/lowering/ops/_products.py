@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.kernels.cost import even_block, panels_of_block
@@ -44,6 +47,13 @@ def store_fields(store: tuple[str, float, int] | None) -> dict[str, Field]:
     }
 
 
+def activation_fields(activation: str | tuple[Any, ...]) -> dict[str, Field]:
+    """The epilogue's fields for attribute `activation`."""
+    name, *numbers = (activation,) if isinstance(activation, str) else activation
+    places = zip(("first_number", "second_number"), numbers, strict=False)
+    return {"activation": ACTIVATIONS[name], **{place: float(number) for place, number in places}}
+
+
 def result_panel(node: Node, builder: Builder, store: tuple[str, float, int] | None) -> Panel:
     """A fresh place for output 0: quads where it is stored quantised."""
     return builder.new_panel(node[0].shape, quads=store is not None and store[0] == "quantized")
@@ -57,6 +67,16 @@ def keep(node: Node, builder: Builder, panel: Panel) -> None:
 def weight_matrix(node: Node, array: Array) -> Array:
     """The weights as [m, k], whatever axes the file has."""
     return array if node.attrs["weight_axes"] == "mk" else array.T
+
+
+def integer_start(zero_point: int, row_sums: Array, bias: Array | None) -> Array:
+    """First sums of every row: the integer bias, less the zero point's share. Wraps as int32 sums do."""
+    start = -zero_point * row_sums
+    if bias is not None:
+        start = start + bias.reshape(-1)
+    padded = np.zeros(row_sums.size + STRIP_MARGIN, np.int64)
+    padded[: row_sums.size] = start
+    return padded.astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +157,7 @@ def _epilogue(
         **product.epilogue,
         **store_fields(node.attrs.get("store")),
         "m": product.packed.m,
-        "activation": ACTIVATIONS[node.attrs["activation"]],
+        **activation_fields(node.attrs["activation"]),
         "y": y.location,
         "y_panel": y.panel_bytes,
         "row_bytes": y.lanes.row_bytes,

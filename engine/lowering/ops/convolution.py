@@ -1,174 +1,184 @@
-"""Conv of float32 images: planes with padding, then a direct or a depthwise convolution."""
+"""windows and depthwise convolutions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from engine.graph.ir import Node, Value
-from engine.jit import Kernel
-from engine.kernels.convolution import depthwise, direct
-from engine.kernels.convolution.arguments import CONVOLUTION
-from engine.kernels.convolution.planes import PLANES, TILE, Window, to_planes
-from engine.kernels.cost import even_block, panels_of_block
+from engine.kernels.convolution import depthwise
+from engine.kernels.convolution.planes import PLANES
+from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
+from engine.kernels.layout import quad_rows
 from engine.kernels.products.epilogue import EPILOGUE
-from engine.kernels.products.strips import STRIP
-from engine.kernels.row import Array, PackedWeights, aligned
-from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
-from engine.lowering.ops._products import STRIP_MARGIN, optional, required
-from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record
-
-# Nanoseconds of a multiply-add of sixteen pixels, and of a pixel that is stored.
-_STEP_NS, _PIXEL_NS = 0.3, 0.2
-
-
-def _window(node: Node, x: Value, w: Value) -> Window:
-    """The sizes as pairs; a signal of one axis is an image of one row."""
-
-    def pair(numbers: tuple[int, ...], missing: int) -> tuple[int, int]:
-        return (missing, int(numbers[0])) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
-
-    axes, attrs = len(x.shape) - 2, node.attrs
-    return Window(
-        pair(x.shape[2:], 1),
-        pair(node[0].shape[2:], 1),
-        pair(w.shape[2:], 1),
-        pair(attrs["strides"], 1),
-        pair(attrs["dilations"], 1),
-        pair(attrs["pads"][:axes], 0),
-    )
+from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
+from engine.lowering.ops._images import (
+    constant_fill,
+    emit_planes,
+    place_of_pixels,
+    planes_fields,
+    tap_offsets,
+    window_of,
+)
+from engine.lowering.ops._products import (
+    STRIP_MARGIN,
+    activation_fields,
+    integer_start,
+    keep,
+    optional,
+    required,
+    result_panel,
+    store_fields,
+)
+from engine.lowering.ops.linear import epilogue_bias
+from engine.lowering.panels import new_panel
+from engine.plan.steps import Array, Buffer, Field, Fixed, Layer, Location, Record
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A kernel and what its args take from the weights."""
-
-    kernel: Kernel
-    weights: Location
-    k: int
-    strips: int
-    tiles: int
-    tile_ns: float
-    scratch: int
-    sparsity: float | None
-
-
-def _form(node: Node, builder: Builder, weights: Array, window: Window) -> _Form:
-    images, m, groups = node[0].shape[0], weights.shape[0], int(node.attrs["group"])
-    k = int(np.prod(weights.shape[1:]))
-    pixels = window.tiles * TILE
-    if weights.shape[1] == 1 and groups > 1:
-        ns = pixels * (k * _STEP_NS / 16 + _PIXEL_NS)
-        place = builder.fixed(weights)
-        return _Form(depthwise.convolve_depthwise, place, k, m, images * m, ns, depthwise.SCRATCH, None)
-    packed = builder.weights.lasting(
-        weights, ("convolution", groups), PackedWeights, lambda a: direct.pack_groups(a, groups)
-    )
-    tiles = packed.strips * images * window.tiles
-    ns = TILE * STRIP * (k * _STEP_NS / 16 + _PIXEL_NS)
-    weights_at = Location(Fixed(packed.entries))
-    return _Form(direct.convolve, weights_at, k, packed.strips, tiles, ns, direct.SCRATCH, packed.sparsity)
-
-
-def _emit_planes(builder: Builder, node: Node, x: Value, window: Window, planes: Buffer) -> None:
-    """The step that lays the images out as planes."""
-    images, channels = x.shape[:2]
-    source = builder.rows(x)
-    fields: dict[str, Field | Record] = {
-        "x": place_of(source),
-        "y": Location(planes),
-        "channel_bytes": 4 * window.channel,
-        "plane_bytes": 4 * window.plane,
-        "height": window.image[0],
-        "width": window.image[1],
-        "rows": window.rows,
-        "pitch": window.pitch,
-        "top": window.begin[0],
-        "left": window.begin[1],
-        "down": window.stride[0],
-        "across": window.stride[1],
-    }
-    builder.emit(
-        Layer(node.name, "layout", to_planes.name, 0),
-        to_planes,
-        Record(PLANES, fields),
-        tiles=images * channels,
-        reads=buffers(source),
-        writes=(planes,),
-        tile_ns=0.3 * window.channel,
-    )
-
-
-def _offsets(builder: Builder, weights: Array, window: Window) -> Location:
-    """Bytes from a group's first plane to pixel 0 of each step of k."""
-
-    def make(array: Array) -> Array:
-        taps = np.asarray(window.offsets(), np.int64)
-        steps = np.arange(array.shape[1])[:, None] * window.channel + taps
-        made = aligned(steps.size, np.int32)
-        made[:] = 4 * steps.reshape(-1)
-        return made
-
-    return Location(Fixed(builder.weights.packed(weights, ("offsets", window), make)))
-
-
-def _arguments(
-    node: Node, builder: Builder, weights: Array, window: Window, form: _Form
-) -> dict[str, Field | Record]:
-    """The convolution's own args, without where images come from and results go."""
-    images, m, groups = node[0].shape[0], weights.shape[0], int(node.attrs["group"])
-    panels, pixels_bytes = images * window.tiles, 4 * TILE * weights.shape[1]
-    block = panels_of_block(pixels_bytes, builder.machine.l2_bytes)
-    return {
-        "image_bytes": 4 * groups * weights.shape[1] * window.channel,
-        "group_bytes": 4 * weights.shape[1] * window.channel,
-        "offsets": _offsets(builder, weights, window),
-        "k": form.k,
-        "w": form.weights,
-        "strips": form.strips,
-        "group_strips": max(1, form.strips // groups),
-        "group_rows": m // groups,
-        "panels": panels,
-        "image_panels": window.tiles,
-        "panel_block": even_block(panels, builder.machine.parts, block),
-        "pitch": window.pitch,
-        "height": window.result[0],
-        "width": window.result[1],
-        "m": m,
-    }
-
-
-def _conv(node: Node, builder: Builder) -> Lowered:
-    x, w, bias = required(node, 0), required(node, 1), optional(node, 2)
-    weights = w.array
-    if x.dtype != F32 or len(x.shape) not in (3, 4):
-        return "images have two axes, or one, of float32"
-    if weights is None or (bias is not None and bias.array is None):
-        return "its weights or bias are not constant"
-    window = _window(node, x, w)
-    if 4 * window.channel * weights.shape[1] >= 1 << 31:
+# -- windows
+def _windows(node: Node, builder: Builder) -> Lowered:
+    x, channels = required(node, 0), node.attrs["channels"]
+    if x.dtype not in (F32, U8) or (x.dtype == U8 and channels % 4):
+        return f"windows of {x.dtype} with {channels} channels"
+    if 4 * window_of(node).channel * x.shape[2] >= 1 << 31:
         return "an image's planes are larger than 2 GiB"
-    form = _form(node, builder, weights, window)
-    planes = Buffer(4 * x.shape[0] * x.shape[1] * window.channel)
-    _emit_planes(builder, node, x, window, planes)
-    y, m = builder.new_rows(node[0]), weights.shape[0]
-    epilogue: dict[str, Field] = {"m": m, "row_bytes": 4 * TILE}
-    if bias is not None and bias.array is not None:
-        epilogue["bias"] = builder.padded(bias.array, m + STRIP_MARGIN, np.float32)
-    places: dict[str, Field | Record] = {"x": Location(planes), "y": place_of(y)}
-    arguments = _arguments(node, builder, weights, window, form)
-    builder.emit(
-        Layer(node.name, node.op, form.kernel.name, 1, form.sparsity),
-        form.kernel,
-        Record(CONVOLUTION, {**arguments, **places, "epilogue": Record(EPILOGUE, epilogue)}),
-        tiles=form.tiles,
-        reads=(planes,),
-        writes=buffers(y),
-        tile_ns=form.tile_ns,
-        scratch=form.scratch,
-    )
+    builder.later[node[0]] = lambda: _emit_windows(node, builder)
     return None
 
 
-LOWERINGS = (OpLowering("Conv", _conv),)
+def _emit_windows(node: Node, builder: Builder) -> None:
+    x, fill, window = required(node, 0), optional(node, 1), window_of(node)
+    is_bytes = x.dtype == U8
+    channels = quad_rows(node.attrs["channels"]) if is_bytes else node.attrs["channels"]
+    planes = emit_planes(node, builder, x, window, channels, fill)
+    y = new_panel(node[0].shape, quads=is_bytes)
+    fields: dict[str, Field | Record] = {
+        "x": Location(planes),
+        "image_bytes": 4 * channels * window.channel,
+        "channel_bytes": 4 * window.channel,
+        "offsets": tap_offsets(window),
+        "taps": window.taps,
+        "channels": channels,
+        "plane_pitch": window.pitch,
+        "width": window.result[1],
+        "pixels": node[0].shape[1],
+        "images": x.shape[0],
+        "lane_pitch": y.lanes.pitch,
+        "row_bytes": y.lanes.row_bytes,
+        "y": y.location,
+        "y_panel": y.panel_bytes,
+    }
+    builder.emit(
+        Layer(node.name, "layout", to_windows.name, 0),
+        to_windows,
+        Record(WINDOWS, fields),
+        tiles=y.lanes.panels * window.taps,
+        reads=(planes,),
+        writes=y.buffers,
+        tile_ns=5.0 * channels,
+        scratch=SCRATCH,
+    )
+    keep(node, builder, y)
+
+
+# -- depthwise
+def _depthwise(node: Node, builder: Builder) -> Lowered:
+    weights, bias = required(node, 1).array, optional(node, 2)
+    if weights is None or (bias is not None and bias.array is None):
+        return "its weights or bias are not constant"
+    epilogue = epilogue_bias(node, builder, 2, len(weights))
+    weights_at: dict[str, Field] = {"w": builder.fixed(weights)}
+    return _emit_depthwise(node, builder, depthwise.DEPTHWISE_F32, weights_at, epilogue, optional(node, 3))
+
+
+def _quantized_depthwise(node: Node, builder: Builder) -> Lowered:
+    arrays = [None if value is None else value.array for value in (required(node, i) for i in (1, 2))]
+    weights, scale = arrays
+    others = [optional(node, index) for index in (3, 4)]
+    if weights is None or scale is None or any(v is not None and v.array is None for v in others):
+        return "its weights, scale or bias are not constant"
+    attrs, m = node.attrs, len(weights)
+    zero = attrs["weight_zero"]
+    whole = others[0].array if others[0] is not None else None
+
+    def signed(array: Array) -> Array:
+        return np.asarray(array.astype(np.int16) - zero, np.int8)
+
+    packed = builder.weights.packed(weights, ("depthwise", zero), lambda a: depthwise.pack_quads(signed(a)))
+    start = integer_start(attrs["zero_point"], signed(weights).sum(axis=1, dtype=np.int64), whole)
+    fields: dict[str, Field] = {"w": Location(Fixed(packed)), "start": Location(Fixed(start))}
+    epilogue: dict[str, Field] = {
+        "integer": 1,
+        "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),
+        "scale_stride": 4 if scale.size > 1 else 0,
+        **epilogue_bias(node, builder, 4, m),
+    }
+    if attrs["product"] is not None:
+        step, zero_point = attrs["product"]
+        epilogue |= {"product_step": float(step), "product_zero": int(zero_point)}
+    return _emit_depthwise(node, builder, depthwise.DEPTHWISE_U8, fields, epilogue, optional(node, 5))
+
+
+def _emit_depthwise(
+    node: Node,
+    builder: Builder,
+    kernel: Any,
+    weights: dict[str, Field],
+    epilogue: dict[str, Field],
+    residual: Value | None,
+) -> Lowered:
+    value, window, store = required(node, 0), window_of(node), node.attrs["store"]
+    images, pixels, channels = node[0].shape
+    x, y = place_of_pixels(value, builder), result_panel(node, store)
+    sums, flat, scratch = depthwise.scratch_bytes(window, y.lanes.pitch)
+    fills = constant_fill(np.asarray(node.attrs.get("zero_point", 0), value.dtype), value.dtype)
+    reads: list[Buffer] = list(x.buffers)
+    last: dict[str, Field | Record] = {
+        **epilogue,
+        **store_fields(store),
+        **activation_fields(node.attrs["activation"]),
+        "m": channels,
+        "y": y.location,
+        "y_panel": y.panel_bytes,
+        "row_bytes": y.lanes.row_bytes,
+    }
+    if residual is not None:
+        addend = builder.panel(residual)
+        reads += addend.buffers
+        last |= {"residual": addend.location, "residual_panel": addend.panel_bytes}
+    is_three = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
+    fields: dict[str, Field | Record] = {
+        **weights,
+        "planes": Record(PLANES, {**planes_fields(x, window, x.rows), "fill": fills}),
+        "offsets": tap_offsets(window),
+        "taps": window.taps,
+        "quads": quad_rows(channels),
+        "pitch": window.pitch,
+        "height": window.result[0],
+        "width": window.result[1],
+        "lane_pitch": y.lanes.pitch,
+        "three": int(is_three),
+        "sums": sums,
+        "flat": flat,
+        "epilogue": Record(EPILOGUE, last),
+    }
+    builder.emit(
+        Layer(node.name, node.op, kernel.name),
+        kernel,
+        Record(depthwise.DEPTHWISE, fields),
+        tiles=images * quad_rows(channels),
+        reads=reads,
+        writes=y.buffers,
+        tile_ns=depthwise.CHANNELS * pixels * (window.taps * 0.03 + 0.3),
+        scratch=scratch,
+    )
+    keep(node, builder, y)
+    return None
+
+
+LOWERINGS = (
+    OpLowering("windows", _windows),
+    OpLowering("depthwise", _depthwise),
+    OpLowering("quantized_depthwise", _quantized_depthwise),
+)

@@ -16,6 +16,7 @@ from engine.lowering.ops._products import (
     STRIP_MARGIN,
     Product,
     emit_product,
+    integer_start,
     optional,
     product_choice,
     required,
@@ -96,16 +97,6 @@ def signed_weights(node: Node, weights: Array) -> Array:
     return (w.astype(np.int16) - zero).astype(np.int8)
 
 
-def _start(node: Node, row_sums: Array, bias: Array | None) -> Array:
-    """First sums of every row: the integer bias, less the zero point's share. Wraps as int32 sums do."""
-    start = -int(node.attrs["zero_point"]) * row_sums
-    if bias is not None:
-        start = start + bias.reshape(-1)
-    padded = np.zeros(row_sums.size + STRIP_MARGIN, np.int64)
-    padded[: row_sums.size] = start
-    return padded.astype(np.int32)
-
-
 @dataclass(frozen=True, slots=True)
 class IntegerOperands:
     """What an integer product multiplies, and the row chosen for it; row_sums: sum_k w of each row."""
@@ -145,8 +136,11 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         return "its weights or scale are not constant"
     operands = integer_operands(node, builder, weights)
     m, axes, zero = operands.packed.m, node.attrs["weight_axes"], node.attrs["weight_zero"]
-    form = ("start", axes, zero, node.attrs["zero_point"], None if integer_bias is None else id(integer_bias))
-    start = builder.weights.packed(weights, form, lambda _: _start(node, operands.row_sums, integer_bias))
+    offset = int(node.attrs["zero_point"])
+    form = ("start", axes, zero, offset, None if integer_bias is None else id(integer_bias))
+    start = builder.weights.packed(
+        weights, form, lambda _: integer_start(offset, operands.row_sums, integer_bias)
+    )
     epilogue: dict[str, Field] = {
         "integer": 1,
         "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),

@@ -15,8 +15,15 @@ from engine.graph import Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import either_way, first_input, is_op, row_constant
 from engine.passes.quantisation import rounding
 
-BIAS = {"linear": 2, "weight_only_linear": 4, "quantized_linear": 4, "dynamic_quantized_linear": 5}
-RESIDUAL = {"linear": 3, "weight_only_linear": 5, "quantized_linear": 5, "dynamic_quantized_linear": 6}
+BIAS = {
+    "linear": 2,
+    "weight_only_linear": 4,
+    "quantized_linear": 4,
+    "dynamic_quantized_linear": 5,
+    "depthwise": 2,
+    "quantized_depthwise": 4,
+}
+RESIDUAL = {name: place + 1 for name, place in BIAS.items()}
 
 
 def _input(product: Node, index: int) -> Value | None:
@@ -108,7 +115,7 @@ def round_product(step: Node, uses: Uses) -> Value | None:
         return None
     product, parameters = found
     if (
-        not is_op(product, "quantized_linear")
+        not is_op(product, "quantized_linear", "quantized_depthwise")
         or not _is_open(product, uses)
         or product.node.attrs["product"] is not None
     ):

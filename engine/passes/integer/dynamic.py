@@ -30,11 +30,12 @@ def dynamic_product(mul: Node, uses: Uses) -> Value | None:
 
 def _dynamic_linear(mul: Node, product: Node, scale: Value) -> Value | None:
     x, w, x_zero, w_zero = (*product.inputs, None, None)[:4]
-    if x is None or w is None or not is_op(x, "DynamicQuantizeLinear"):
+    source = first_input(x) if x is not None and is_op(x, "windows") else x
+    if x is None or w is None or source is None or not is_op(source, "DynamicQuantizeLinear"):
         return None
-    step = x.node
+    step = source.node
     if (
-        x != step[0]
+        source != step[0]
         or x_zero != step[2]
         or len(w.shape) != 2
         or (w_zero is not None and w_zero.array is None)

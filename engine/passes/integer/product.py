@@ -19,6 +19,8 @@ from engine.passes.weights import QuantisedMatrix, byte_matrix, quantised_matrix
 
 # A bias and a sum of 8-bit products must not leave 32 bits together.
 LARGEST_BIAS = 1 << 30
+# Products of integers, and the place of their integer bias.
+BIASED = {"quantized_linear": 3, "quantized_depthwise": 3}
 
 
 def _quantized_linear(
@@ -103,6 +105,25 @@ def _integer_bias(step: Node, scale: Array, outputs: int) -> Array | None:
     # The writer multiplied the same two scales, maybe in another precision: one unit in the last place.
     same = np.allclose(own.reshape(-1), scale, rtol=2**-22, atol=0.0)
     return whole if same and not np.any(np.abs(whole.astype(np.int64)) > LARGEST_BIAS) else None
+
+
+@rule("Add")
+def integer_bias(add: Node, uses: Uses) -> Value | None:
+    """A bias of int32 on the scale of the sums is added to them, before anything is rounded."""
+    for product, bias in either_way(add):
+        if product.op not in BIASED or not is_op(bias, "DequantizeLinear") or uses[product] != 1:
+            continue
+        attrs, inputs = product.node.attrs, product.node.inputs
+        if len(inputs) > BIASED[product.op] or attrs["store"] is not None or attrs["activation"] != "none":
+            continue
+        scale = inputs[2]
+        if scale is None or scale.array is None or product.type != add.types[0]:
+            continue
+        whole = _integer_bias(bias.node, scale.array, product.shape[-1])
+        if whole is not None:
+            own = constant(whole, bias.node.name)
+            return node(product.op, *inputs[:3], own, name=product.node.name, **attrs)[0]
+    return None
 
 
 @rule("Mul")
@@ -193,4 +214,4 @@ def requantised_product(product: Node, _uses: Uses) -> Value | None:
     return _quantized_linear(operand, weights, factors.astype(np.float32), (None, None), product.name, store)
 
 
-RULES = (dequantised_product, dequantised_gemm, rescaled_product, requantised_product)
+RULES = (dequantised_product, dequantised_gemm, integer_bias, rescaled_product, requantised_product)

@@ -17,6 +17,8 @@ COMPUTING = (
     "weight_only_linear",
     "quantized_linear",
     "dynamic_quantized_linear",
+    "depthwise",
+    "quantized_depthwise",
     "attention",
     "quantized_attention",
 )

@@ -1,33 +1,38 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py direct` (or depthwise) runs all windows and ends with exit code 0.
+`python convolution_pages.py windows` (or depthwise, quantized_depthwise, moves) runs all windows and ends with exit
+code 0.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 from guard_pages import MARGIN, Fenced
 from kernel_runs import Array
 
 from engine.jit import Kernel
-from engine.kernels.convolution import depthwise, direct
-from engine.kernels.convolution.arguments import CONVOLUTION
+from engine.kernels.convolution import depthwise
+from engine.kernels.convolution.lanes import PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
-from engine.kernels.products.epilogue import EPILOGUE
+from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
+from engine.kernels.layout import Lanes, panel_rows
+from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
 
-# image, kernel, stride, dilation, begin, end: pixels below, at and above a tile; rows that end within a vector.
-WINDOWS = (
+# image, kernel, stride, dilation, begin, end: pixels below, at and above a panel; rows that end within a vector.
+WINDOWS_TRIED = (
     ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0)),
     ((7, 7), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)),
     ((9, 33), (3, 3), (2, 2), (1, 1), (1, 1), (0, 1)),
-    ((16, 16), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0)),
+    ((16, 16), (1, 1), (2, 2), (1, 1), (0, 0), (0, 0)),
     ((8, 64), (5, 3), (1, 2), (2, 1), (4, 0), (4, 2)),
     ((14, 15), (7, 7), (2, 3), (1, 1), (3, 3), (3, 3)),
+    ((13, 70), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)),
 )
-CHANNELS, RESULTS, IMAGES = 3, 14, 2
+CHANNELS, IMAGES = 6, 2
 
 
 def window_of(sizes: tuple[tuple[int, int], ...]) -> Window:
@@ -43,67 +48,127 @@ def call(kernel: Kernel, args: Array, tiles: int, scratch: int) -> None:
     ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(kernel.address)(args.ctypes.data, 0, tiles, scratch)
 
 
-def filled(dtype: np.dtype[np.void], fields: dict[str, int]) -> Array:
+def filled(dtype: np.dtype[np.void], fields: Mapping[str, int]) -> Array:
     record = np.zeros(1, dtype)
     for name, value in fields.items():
         record[name] = value
     return record
 
 
-def run(kind: str, window: Window, *, at_end: bool) -> None:
-    """One convolution on fenced memory, sized as the lowering sizes it: tensors have room for a vector at their end."""
-    source, taps = np.random.default_rng(1), window.offsets()
-    images = source.standard_normal((IMAGES, CHANNELS, *window.image)).astype(np.float32)
-    results = CHANNELS if kind == "depthwise" else RESULTS
-    w = source.standard_normal((results, 1 if kind == "depthwise" else CHANNELS, len(taps))).astype(
-        np.float32
-    )
-    packed = direct.pack_groups(w, 1)
-    offsets = np.arange(w.shape[1])[:, None] * window.channel + np.asarray(taps)
-    y = np.zeros(IMAGES * results * window.result[0] * window.result[1], np.float32)
-    x = np.concatenate([images.reshape(-1), np.zeros(16, np.float32)])
-    scratch = depthwise.SCRATCH if kind == "depthwise" else direct.SCRATCH
-    parts: dict[str, Array] = {
-        "x": x,
-        "planes": np.zeros(IMAGES * CHANNELS * window.channel, np.float32),
-        "w": w if kind == "depthwise" else packed.entries,
-        "offsets": (4 * offsets.reshape(-1)).astype(np.int32),
-        "rows": np.zeros(results + MARGIN, np.float32),
-        "y": y,
-        "scratch": np.zeros(scratch, np.uint8),
-    }
-    fenced = {name: Fenced(part, at_end=at_end) for name, part in parts.items()}
-    place = {name: part.address for name, part in fenced.items()}
-    fields = {"x": place["x"], "y": place["planes"], "channel_bytes": 4 * window.channel}
-    fields |= {"plane_bytes": 4 * window.plane, "height": window.image[0], "width": window.image[1]}
-    fields |= {"rows": window.rows, "pitch": window.pitch, "top": window.begin[0], "left": window.begin[1]}
-    fields |= {"down": window.stride[0], "across": window.stride[1]}
-    call(to_planes, filled(PLANES, fields), IMAGES * CHANNELS, 0)
-    record = filled(EPILOGUE, {"m": results, "bias": place["rows"], "row_bytes": 256})
-    strips = results if kind == "depthwise" else packed.strips
-    fields = {"x": place["planes"], "image_bytes": 4 * CHANNELS * window.channel, "w": place["w"]}
-    fields |= {"group_bytes": 4 * window.channel * w.shape[1], "offsets": place["offsets"]}
-    fields |= {
-        "k": w.shape[1] * w.shape[2],
-        "strips": strips,
-        "y": place["y"],
-        "m": results,
-        "panel_block": 2,
-    }
-    fields |= {"group_strips": 1 if kind == "depthwise" else strips, "pitch": window.pitch}
-    fields |= {"group_rows": 1 if kind == "depthwise" else results, "panels": IMAGES * window.tiles}
-    fields |= {"image_panels": window.tiles, "height": window.result[0], "width": window.result[1]}
-    fields |= {"epilogue": record.ctypes.data}
-    kernel = depthwise.convolve_depthwise if kind == "depthwise" else direct.convolve
-    tiles = IMAGES * (results if kind == "depthwise" else strips * window.tiles)
-    call(kernel, filled(CONVOLUTION, fields), tiles, place["scratch"])
+def panel_bytes(lanes: Lanes, k: int) -> int:
+    """Of a whole panel tensor, with the room that the lowering gives it."""
+    return panel_rows(k) * lanes.row_bytes * lanes.panels + 64
+
+
+class Run:
+    """One window on fenced memory, sized as the lowering sizes it."""
+
+    def __init__(self, window: Window, *, at_end: bool) -> None:
+        self.window, self._at_end = window, at_end
+        self._fences: list[Fenced] = []
+        self._records: list[Array] = []
+        self.before = Lanes.of((IMAGES, window.image[0] * window.image[1], CHANNELS))
+        self.after = Lanes.of((IMAGES, window.result[0] * window.result[1], CHANNELS))
+        self.x = self.room(panel_bytes(self.before, CHANNELS))
+        offsets = 4 * np.asarray(window.offsets(), np.int32)
+        self.offsets = self.fence(offsets)
+
+    def fence(self, array: Array) -> int:
+        self._fences.append(Fenced(array, at_end=self._at_end))
+        return self._fences[-1].address
+
+    def room(self, size: int) -> int:
+        return self.fence(np.ones(size // 4, np.float32))
+
+    def record(self, dtype: np.dtype[np.void], fields: Mapping[str, int]) -> Array:
+        self._records.append(filled(dtype, fields))
+        return self._records[-1]
+
+    def planes(self, channels: int) -> dict[str, int]:
+        w, lanes = self.window, self.before
+        fields = {"x": self.x, "x_row": lanes.row_bytes, "x_panel": panel_rows(CHANNELS) * lanes.row_bytes}
+        fields |= {"x_width": lanes.width, "x_pitch": lanes.pitch, "channels": channels, "present": CHANNELS}
+        fields |= {"channel_bytes": 4 * w.channel, "plane_bytes": 4 * w.plane}
+        fields |= {"height": w.image[0], "width": w.image[1], "rows": w.rows, "pitch": w.pitch}
+        fields |= {"top": w.begin[0], "left": w.begin[1], "down": w.stride[0], "across": w.stride[1]}
+        return fields | {"phases_down": w.phases(0), "phases_across": w.phases(1)}
+
+    def windows(self) -> None:
+        w, lanes, channels = self.window, self.after, CHANNELS + 2
+        planes = self.room(4 * IMAGES * channels * w.channel + 256)
+        call(to_planes, self.record(PLANES, {**self.planes(channels), "y": planes}), IMAGES * channels, 0)
+        k = channels * w.taps
+        fields = {"x": planes, "image_bytes": 4 * channels * w.channel, "channel_bytes": 4 * w.channel}
+        fields |= {"offsets": self.offsets, "taps": w.taps, "channels": channels, "plane_pitch": w.pitch}
+        fields |= {"width": w.result[1], "pixels": w.result[0] * w.result[1], "images": IMAGES}
+        fields |= {"lane_pitch": lanes.pitch, "row_bytes": lanes.row_bytes}
+        fields |= {"y": self.room(panel_bytes(lanes, k)), "y_panel": panel_rows(k) * lanes.row_bytes}
+        args = self.record(WINDOWS, fields)
+        call(to_windows, args, lanes.panels * w.taps, self.room(SCRATCH))
+
+    def depthwise(self, *, quantized: bool) -> None:
+        w, lanes = self.window, self.after
+        sums, flat, scratch = depthwise.scratch_bytes(w, lanes.pitch)
+        store = STORE_QUANTIZED if quantized else 0
+        last = {"m": CHANNELS, "bias": self.room(4 * (CHANNELS + MARGIN)), "row_bytes": lanes.row_bytes}
+        last |= {
+            "y": self.room(panel_bytes(lanes, CHANNELS)),
+            "y_panel": panel_rows(CHANNELS) * lanes.row_bytes,
+        }
+        last |= {
+            "integer": int(quantized),
+            "scale": self.room(4 * (CHANNELS + MARGIN)),
+            "store": store,
+            "step": 1,
+        }
+        weights = np.ones((CHANNELS, w.taps), np.int8)
+        entries = depthwise.pack_quads(weights) if quantized else weights.astype(np.float32)
+        rows = -(-CHANNELS // 4) if quantized else CHANNELS
+        planes = {**self.planes(rows), "present": rows}
+        fields = {"planes": self.record(PLANES, planes).ctypes.data, "offsets": self.offsets, "taps": w.taps}
+        fields |= {
+            "w": self.fence(entries),
+            "start": self.room(4 * (CHANNELS + MARGIN)),
+            "quads": -(-CHANNELS // 4),
+        }
+        fields |= {"pitch": w.pitch, "height": w.result[0], "width": w.result[1], "lane_pitch": lanes.pitch}
+        three = (w.kernel, w.stride, w.dilation) == ((3, 3), (1, 1), (1, 1))
+        fields |= {"three": int(three), "sums": sums, "flat": flat}
+        fields |= {"epilogue": self.record(EPILOGUE, last).ctypes.data}
+        kernel = depthwise.DEPTHWISE_U8 if quantized else depthwise.DEPTHWISE_F32
+        args = self.record(depthwise.DEPTHWISE, fields)
+        call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch))
+
+    def moves(self) -> None:
+        """An image to a panel and back, of numbers and of bytes."""
+        pixels, lanes = self.window.image[0] * self.window.image[1], self.before
+        y = {"y_base": self.x, "y_row": lanes.row_bytes, "y_panel": panel_rows(CHANNELS) * lanes.row_bytes}
+        y |= {"y_width": lanes.width, "y_pitch": lanes.pitch}
+        for item, there, back in ((4, move_pixels, move_pixels), (1, to_quads, to_bytes)):
+            size = IMAGES * CHANNELS * pixels * item
+            x = self.fence(np.ones(size, np.uint8))
+            fields = {"x_base": x, "x_row": pixels * item, "x_panel": pixels * CHANNELS * item}
+            fields |= {"x_width": pixels, "x_pitch": pixels, "channels": CHANNELS, "pixels": pixels}
+            rows = CHANNELS if item == 4 else -(-CHANNELS // 4)
+            args = self.record(PIXELS, {**fields, **y, "fill": lanes.pitch - pixels})
+            call(there, args, IMAGES * rows, 0)
+            swapped = {**fields, **y}
+            for name in ("base", "row", "panel", "width", "pitch"):
+                swapped[f"x_{name}"], swapped[f"y_{name}"] = swapped[f"y_{name}"], swapped[f"x_{name}"]
+            call(back, self.record(PIXELS, swapped), IMAGES * CHANNELS, 0)
 
 
 def main(kind: str) -> None:
     """All windows, with the fence close behind and close before."""
-    for sizes in WINDOWS:
+    for sizes in WINDOWS_TRIED:
         for at_end in (True, False):
-            run(kind, window_of(sizes), at_end=at_end)
+            tried = Run(window_of(sizes), at_end=at_end)
+            if kind == "windows":
+                tried.windows()
+            elif kind == "moves":
+                tried.moves()
+            else:
+                tried.depthwise(quantized=kind == "quantized_depthwise")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.onnx_builder import ModelBuilder, run_peer
+from windows_drawn import drawn_sizes
 
 from engine import Engine
-from engine.kernels.convolution.direct import pack_groups, unpack_groups
 
 
 def convolution(
@@ -70,25 +70,9 @@ def test_result_is_that_of_onnxruntime(
 
 @given(st.data())
 def test_any_window_gives_what_onnxruntime_gives(data: st.DataObject) -> None:
-    groups, per_in, per_out = (data.draw(st.integers(1, 4)) for _ in range(3))
-    kernel, strides, dilations = ([data.draw(st.integers(1, 3)) for _ in range(2)] for _ in range(3))
-    pads = [data.draw(st.integers(0, 3)) for _ in range(4)]
-    sizes = [
-        data.draw(
-            st.integers(max(1, (kernel[axis] - 1) * dilations[axis] + 1 - pads[axis] - pads[axis + 2]), 24)
-        )
-        for axis in range(2)
-    ]
-    image = (data.draw(st.integers(1, 2)), groups * per_in, *sizes)
-    weights = (groups * per_out, per_in, *kernel)
-    b, x = convolution(image, weights, group=groups, strides=strides, dilations=dilations, pads=pads)
+    image, weights, attrs = drawn_sizes(data)
+    b, x = convolution(image, weights, **attrs)
     check(b, x, weights)
-
-
-@given(st.integers(1, 4), st.integers(1, 30), st.integers(1, 5), st.integers(1, 9))
-def test_packed_groups_come_back(groups: int, rows: int, channels: int, taps: int) -> None:
-    w = np.random.default_rng(rows).standard_normal((groups * rows, channels, taps)).astype(np.float32)
-    assert np.array_equal(unpack_groups(pack_groups(w, groups), groups), w.reshape(len(w), -1))
 
 
 def test_infinities_and_nan_stay_in_their_windows() -> None:

@@ -1,0 +1,80 @@
+"""pixels and image: between images as ONNX lays them out and lane panels."""
+
+from __future__ import annotations
+
+from engine.graph.ir import Node, Value
+from engine.jit import Kernel
+from engine.kernels.convolution.lanes import PIXELS, move_pixels, to_bytes, to_quads
+from engine.kernels.layout import quad_rows
+from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
+from engine.lowering.ops._images import Place, image_place, panel_place
+from engine.lowering.ops._products import required
+from engine.lowering.panels import new_panel
+from engine.plan.steps import Layer, Record
+
+
+def _emit(
+    node: Node,
+    builder: Builder,
+    kernel: Kernel,
+    places: tuple[Place, Place],
+    shape: tuple[int, ...],
+    rows: int,
+) -> None:
+    """A move between two places of the pixels [b, p, c], in tiles of so many rows an image."""
+    images, pixels, channels = shape
+    x, y = places
+    builder.emit(
+        Layer(node.name, "layout", kernel.name, 0),
+        kernel,
+        Record(
+            PIXELS,
+            {
+                **x.fields("x"),
+                **y.fields("y"),
+                "channels": channels,
+                "pixels": pixels,
+                "fill": y.pitch - pixels,
+            },
+        ),
+        tiles=images * rows,
+        reads=x.buffers,
+        writes=y.buffers,
+        tile_ns=(0.2 if kernel is move_pixels else 3.0) * pixels,
+    )
+
+
+def _pixels(node: Node, builder: Builder) -> Lowered:
+    value, shape = required(node, 0), node[0].shape
+    if value.dtype == F32:
+        builder.images[node[0]] = builder.rows(value)
+        builder.later[node[0]] = lambda: _float_panel(node, node[0], builder)
+        return None
+    if value.dtype != U8:
+        return f"no panels of {value.dtype}"
+    tensor, panel = builder.rows(value), new_panel(shape, quads=True)
+    places = image_place(tensor, shape), panel_place(panel)
+    _emit(node, builder, to_quads, places, shape, quad_rows(shape[2]))
+    builder.quads[node[0]] = panel
+    return None
+
+
+def _float_panel(node: Node, value: Value, builder: Builder) -> None:
+    panel, shape = new_panel(value.shape), value.shape
+    places = image_place(builder.images[value], shape), panel_place(panel)
+    _emit(node, builder, move_pixels, places, shape, shape[2])
+    builder.panels[value] = panel
+
+
+def _image(node: Node, builder: Builder) -> Lowered:
+    value = required(node, 0)
+    if value.dtype not in (F32, U8):
+        return f"no panels of {value.dtype}"
+    is_float = value.dtype == F32
+    panel = builder.panel(value) if is_float else builder.quad_panel(value)
+    places = panel_place(panel), image_place(builder.new_rows(node[0]), value.shape)
+    _emit(node, builder, move_pixels if is_float else to_bytes, places, value.shape, value.shape[2])
+    return None
+
+
+LOWERINGS = (OpLowering("pixels", _pixels), OpLowering("image", _image))

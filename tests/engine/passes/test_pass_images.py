@@ -1,0 +1,135 @@
+"""Convolutions become products of pixels, and nothing between two of them is an image."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from form_check import check, node_of, random
+from reference.onnx_builder import ModelBuilder
+
+from engine import frontend, graph, passes
+
+IMAGE = (1, 4, 6, 7)
+
+
+def _weights(b: ModelBuilder, *shape: int) -> str:
+    return b.weight(random(*shape, seed=sum(shape)))
+
+
+def _built(*steps: str, image: tuple[int, ...] = IMAGE) -> ModelBuilder:
+    """Steps in a row: "3x3", "1x1", "depthwise", "strided", "grouped", or an operator's name."""
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, image)
+    channels = image[1]
+    for step in steps:
+        if step == "3x3":
+            x = b.op("Conv", x, _weights(b, 5, channels, 3, 3), _weights(b, 5), pads=[1, 1, 1, 1])
+            channels = 5
+        elif step == "1x1":
+            x, channels = b.op("Conv", x, _weights(b, 6, channels, 1, 1)), 6
+        elif step == "strided":
+            x, channels = b.op("Conv", x, _weights(b, 6, channels, 1, 1), strides=[2, 2]), 6
+        elif step == "depthwise":
+            x = b.op("Conv", x, _weights(b, channels, 1, 3, 3), group=channels, pads=[1, 1, 1, 1])
+        elif step == "grouped":
+            x = b.op("Conv", x, _weights(b, channels, channels // 2, 2, 2), group=2)
+        else:
+            x = b.op(step, x)
+    b.output(x)
+    return b
+
+
+CASES = {
+    ("1x1",): {"linear": 1},
+    ("3x3",): {"windows": 1, "linear": 1},
+    ("strided",): {"windows": 1, "linear": 1},
+    ("grouped",): {"windows": 1, "linear": 1},
+    ("depthwise",): {"depthwise": 1},
+    ("3x3", "Relu", "1x1", "Sigmoid", "depthwise", "Tanh"): {"windows": 1, "linear": 2, "depthwise": 1},
+}
+
+
+@pytest.mark.parametrize("steps", CASES)
+def test_convolutions_are_products_of_pixels(steps: tuple[str, ...]) -> None:
+    wanted = Counter({"pixels": 1, "image": 1, **CASES[steps]})
+    after = check(_built(*steps), {"x": random(*IMAGE)}, atol=1e-4)
+    census = graph.census(after)
+    assert {op: census[op] for op in wanted} == dict(wanted), graph.show(after)
+    assert set(census) == set(wanted), graph.show(after)
+
+
+def test_signals_of_one_axis_too() -> None:
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, (2, 3, 20))
+    b.output(b.op("Conv", x, _weights(b, 4, 3, 5), strides=[2], pads=[1, 3]))
+    check(b, {"x": random(2, 3, 20)}, {"pixels": 1, "windows": 1, "linear": 1, "image": 1})
+
+
+def test_residual_activation_and_bias_are_the_products() -> None:
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, IMAGE)
+    first = b.op("Relu", b.op("Conv", x, _weights(b, 8, 4, 1, 1)))
+    second = b.op("Conv", first, _weights(b, 8, 8, 3, 3), pads=[1, 1, 1, 1])
+    row = b.weight(random(1, 8, 1, 1))
+    b.output(b.op("Relu", b.op("Add", b.op("Add", second, row), first)))
+    after = check(b, {"x": random(*IMAGE)}, {"pixels": 1, "windows": 1, "linear": 2, "image": 1}, atol=1e-4)
+    product = after.outputs[0].node.inputs[0]
+    assert product is not None
+    assert product.node.attrs["activation"] == "relu"
+    assert len(product.node.inputs) == 4
+
+
+def test_an_image_that_others_read_stays_an_image() -> None:
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, IMAGE)
+    y = b.op("Relu", b.op("Conv", x, _weights(b, 8, 4, 1, 1)))
+    b.output(b.op("GlobalAveragePool", y), b.op("Conv", y, _weights(b, 3, 8, 1, 1)))
+    wanted = {"pixels": 1, "linear": 2, "image": 2, "GlobalAveragePool": 1}
+    check(b, {"x": random(*IMAGE)}, wanted, atol=1e-4)
+
+
+def test_computed_weights_stay_a_convolution() -> None:
+    b = ModelBuilder(17)
+    x, w = b.input("x", np.float32, IMAGE), b.input("w", np.float32, (3, 4, 2, 2))
+    b.output(b.op("Conv", x, w))
+    check(b, {"x": random(*IMAGE), "w": random(3, 4, 2, 2)}, {"Conv": 1})
+
+
+def test_quantised_convolutions_hand_on_bytes() -> None:
+    """From one convolution to the next nothing is dequantised, and the padding is the zero point."""
+    b = ModelBuilder(17)
+    s = b.weight(np.float32(0.25)), b.weight(np.uint8(17))
+    x = b.input("x", np.float32, IMAGE)
+    for shape, attrs in (
+        ((8, 4, 3, 3), {"pads": [1, 1, 1, 1]}),
+        ((8, 1, 3, 3), {"group": 8}),
+        ((6, 8, 1, 1), {}),
+    ):
+        w = np.random.default_rng(4).integers(-127, 128, shape).astype(np.int8)
+        stored = b.op("DequantizeLinear", b.weight(w), b.weight(np.float32(2**-8)), b.weight(np.int8(0)))
+        y = b.op("Conv", b.op("DequantizeLinear", b.op("QuantizeLinear", x, *s), *s), stored, **attrs)
+        x = b.op("Relu", y)
+    b.output(x)
+    x_in = np.random.default_rng(5).integers(-9, 9, IMAGE).astype(np.float32) / 8
+    wanted = {
+        "pixels": 1,
+        "quantize": 1,
+        "windows": 1,
+        "quantized_linear": 2,
+        "quantized_depthwise": 1,
+        "image": 1,
+    }
+    after = check(b, {"x": x_in}, wanted, exact=True)
+    fill = node_of(after, "windows").inputs[1]
+    assert fill is not None
+    assert int(fill.array) == 17  # type: ignore[arg-type]
+
+
+def test_graphs_of_one_model_share_their_matrices() -> None:
+    """Packed weights are found by the identity of the array."""
+    model = frontend.open_model(_built("3x3", "1x1", image=("batch", *IMAGE[1:])).model())  # type: ignore[arg-type]
+    graphs = [passes.run(frontend.bind(model, {"x": (batch, *IMAGE[1:])})) for batch in (1, 2)]
+    first, second = ([id(node.attrs["value"]) for node in g.nodes() if node.op == "Constant"] for g in graphs)
+    assert first == second
