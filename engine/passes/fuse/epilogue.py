@@ -2,9 +2,8 @@
 
     linear ── Add(b[m]) ── y        =>    linear(bias = b) ── y
     linear ── Add(r) ── y           =>    linear(residual = r) ── y
-    linear ── Relu | gelu | Tanh | Sigmoid ── y    =>    linear(activation) ── y
 
-Not when another node reads the product: it would be computed twice.
+Activations alike (activation.py). Not when another node reads the product: it would be computed twice.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ def _input(product: Node, index: int) -> Value | None:
     return product.inputs[index] if index < len(product.inputs) else None
 
 
-def _with(before: Node, name: str, inputs: dict[int, Value], /, **attrs: Any) -> Value:
+def exchanged(before: Node, name: str, inputs: dict[int, Value], /, **attrs: Any) -> Value:
     """The product with some inputs and attributes exchanged."""
     width = max(len(before.inputs), max(inputs, default=0) + 1)
     whole = [inputs.get(index, _input(before, index)) for index in range(width)]
     return node(before.op, *whole, name=name, **{**before.attrs, **attrs})[0]
 
 
-def _is_open(product: Value, uses: Uses) -> bool:
+def is_open(product: Value, uses: Uses) -> bool:
     """Whether something may still be added to this product's results."""
     if not is_op(product, *BIAS) or uses[product] != 1 or product.type.shape is None:
         return False
@@ -51,7 +50,7 @@ def _has_no_residual(product: Value) -> bool:
 def _partner(product: Value, uses: Uses) -> Value | None:
     """The product of the same activations that this one adds: weights of more than 8 bits are multiplied in two parts."""
     residual = _input(product.node, RESIDUAL[product.op])
-    if residual is None or residual.op != product.op or not _is_open(residual, uses):
+    if residual is None or residual.op != product.op or not is_open(residual, uses):
         return None
     return residual if residual.node.inputs[0] == product.node.inputs[0] else None
 
@@ -60,7 +59,7 @@ def _partner(product: Value, uses: Uses) -> Value | None:
 def add_bias(add: Node, uses: Uses) -> Value | None:
     """A row constant becomes the bias."""
     for product, addend in either_way(add):
-        if not _is_open(product, uses) or _input(product.node, BIAS[product.op]) is not None:
+        if not is_open(product, uses) or _input(product.node, BIAS[product.op]) is not None:
             continue
         if product.type != add.types[0] or not (_has_no_residual(product) or _partner(product, uses)):
             continue
@@ -69,7 +68,7 @@ def add_bias(add: Node, uses: Uses) -> Value | None:
             bias = (
                 addend if addend.array is not None and addend.shape == row.shape else constant(row, add.name)
             )
-            return _with(product.node, product.node.name, {BIAS[product.op]: bias})
+            return exchanged(product.node, product.node.name, {BIAS[product.op]: bias})
     return None
 
 
@@ -77,31 +76,15 @@ def add_bias(add: Node, uses: Uses) -> Value | None:
 def add_residual(add: Node, uses: Uses) -> Value | None:
     """Another value of the same shape becomes the residual."""
     for product, addend in either_way(add):
-        if (
-            not _is_open(product, uses)
-            or not addend.type == product.type == add.types[0]
-            or addend == product
-        ):
+        if not is_open(product, uses) or not addend.type == product.type == add.types[0] or addend == product:
             continue
         name, place = product.node.name, RESIDUAL[product.op]
         if _has_no_residual(product):
-            return _with(product.node, name, {place: addend})
+            return exchanged(product.node, name, {place: addend})
         partner = _partner(product, uses)
         if partner is not None and _has_no_residual(partner):
-            return _with(product.node, name, {place: _with(partner.node, name, {place: addend})})
+            return exchanged(product.node, name, {place: exchanged(partner.node, name, {place: addend})})
     return None
-
-
-@rule("Relu", "Tanh", "Sigmoid", "gelu")
-def apply_activation(step: Node, uses: Uses) -> Value | None:
-    """An activation that a product knows."""
-    product = first_input(step[0])
-    if not _is_open(product, uses):
-        return None
-    name = step.op.lower()
-    if name == "gelu" and step.attrs["approximate"] == "tanh":
-        name = "gelu_tanh"
-    return _with(product.node, product.node.name, {}, activation=name)
 
 
 @rule("DequantizeLinear")
@@ -116,13 +99,13 @@ def round_product(step: Node, uses: Uses) -> Value | None:
     product, parameters = found
     if (
         not is_op(product, "quantized_linear", "quantized_depthwise")
-        or not _is_open(product, uses)
+        or not is_open(product, uses)
         or product.node.attrs["product"] is not None
     ):
         return None
     if any(_input(product.node, index[product.op]) is not None for index in (BIAS, RESIDUAL)):
         return None
-    return _with(product.node, product.node.name, {}, product=parameters.pair)
+    return exchanged(product.node, product.node.name, {}, product=parameters.pair)
 
 
-RULES = (add_bias, add_residual, apply_activation, round_product)
+RULES = (add_bias, add_residual, round_product)

@@ -208,6 +208,11 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": _gelu_tanh,
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "hard_sigmoid": lambda x: np.clip(0.25 * x + 0.375, 0, 1),
+    "leaky_relu": lambda x: np.where(x < 0, 0.25 * x, x),
+    "clip": lambda x: np.clip(x, 0.25, 0.375),
 }
 
 
@@ -225,6 +230,8 @@ def test_epilogue_adds_bias_and_residual_then_activates(row: ProductRow, activat
         "bias": bias.ctypes.data,
         "residual": residual.ctypes.data,
         "residual_panel": residual.strides[0],
+        "first_number": 0.25,
+        "second_number": 0.375,
     }
     y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes, activation=activation, **fields)
     expected = ACTIVATIONS[activation](w.astype(np.float64) @ x + bias[:m, None] + addend)

@@ -133,3 +133,34 @@ def test_graphs_of_one_model_share_their_matrices() -> None:
     graphs = [passes.run(frontend.bind(model, {"x": (batch, *IMAGE[1:])})) for batch in (1, 2)]
     first, second = ([id(node.attrs["value"]) for node in g.nodes() if node.op == "Constant"] for g in graphs)
     assert first == second
+
+
+def _normalised(b: ModelBuilder, y: str, channels: int) -> str:
+    mean, gain, shift = (b.weight(random(channels, seed=seed)) for seed in (5, 6, 7))
+    return b.op("BatchNormalization", y, gain, shift, mean, b.weight(np.abs(random(channels)) + 1))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_batch_normalisation_is_in_the_weights(bias: bool) -> None:
+    b = ModelBuilder(17)
+    inputs = [b.input("x", np.float32, IMAGE), _weights(b, 5, 4, 1, 1)]
+    y = b.op("Conv", *inputs, *([_weights(b, 5)] if bias else []))
+    b.output(b.op("Relu", _normalised(b, y, 5)))
+    check(b, {"x": random(*IMAGE)}, {"pixels": 1, "linear": 1, "image": 1}, atol=1e-4)
+
+
+def test_batch_normalisation_alone_is_a_factor_and_a_number() -> None:
+    b = ModelBuilder(17)
+    b.output(_normalised(b, b.input("x", np.float32, IMAGE), 4))
+    check(b, {"x": random(*IMAGE)}, {"Mul": 1, "Add": 1}, atol=1e-4)
+
+
+def test_quantised_weights_keep_their_numbers_under_batch_normalisation() -> None:
+    b = ModelBuilder(17)
+    s = b.weight(np.float32(0.25)), b.weight(np.uint8(17))
+    x = b.op("DequantizeLinear", b.op("QuantizeLinear", b.input("x", np.float32, IMAGE), *s), *s)
+    w = np.random.default_rng(4).integers(-127, 128, (5, 4, 1, 1)).astype(np.int8)
+    stored = b.op("DequantizeLinear", b.weight(w), b.weight(np.float32(2**-8)), b.weight(np.int8(0)))
+    b.output(_normalised(b, b.op("Conv", x, stored), 5))
+    after = check(b, {"x": random(*IMAGE)}, atol=1e-4)
+    assert np.array_equal(node_of(after, "quantized_linear").inputs[1].array, w.reshape(5, 4))  # type: ignore[union-attr,arg-type]
