@@ -55,6 +55,11 @@ class Lanes:
         return -(-self.outer * self.pitch // self.width)
 
     @property
+    def last(self) -> int:
+        """Lanes of the last panel that are not beyond the last sequence."""
+        return self.outer * self.pitch - (self.panels - 1) * self.width
+
+    @property
     def row_bytes(self) -> int:
         return 4 * self.width
 

@@ -28,7 +28,7 @@ from engine.kernels.movement.bytes import (
     quads_to_signed_rows,
 )
 from engine.kernels.row import aligned
-from engine.lowering.panels import Panel, constant_panel, new_panel
+from engine.lowering.panels import VECTORS_BEHIND, Panel, constant_panel, new_panel
 from engine.plan.steps import (
     Array,
     Buffer,
@@ -214,9 +214,9 @@ class Builder:
         return forms[reads](value)
 
     def new_rows(self, value: Value, *, permanent: bool = False) -> Tensor:
-        """A fresh row-major place for a value; padded, as kernels may touch a whole vector at its end."""
+        """A fresh row-major place for a value; padded, as kernels may read whole vectors at its end."""
         size = math.prod(value.shape) * value.dtype.itemsize
-        tensor = Tensor(value.dtype, value.shape, Location(Buffer(size + 64, permanent)))
+        tensor = Tensor(value.dtype, value.shape, Location(Buffer(size + VECTORS_BEHIND, permanent)))
         self.tensors[value] = tensor
         return tensor
 

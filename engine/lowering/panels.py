@@ -11,6 +11,8 @@ from engine.kernels.row import aligned
 from engine.plan.steps import Array, Buffer, Fixed, Location
 
 QUAD = 4
+# Bytes that may be read behind a tensor's last number.
+VECTORS_BEHIND = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Panel:
 def new_panel(lanes: Lanes, k: int, *, quads: bool = False) -> Panel:
     """A fresh place for k features of these lanes."""
     panel_bytes = (quad_rows(k) if quads else panel_rows(k)) * lanes.row_bytes
-    # Copies of pixels read whole vectors at a panel's end.
-    size = panel_bytes * lanes.panels + (quad_margin(lanes.row_bytes) if quads else 64)
+    margin = max(quad_margin(lanes.row_bytes) if quads else 0, VECTORS_BEHIND)
+    size = panel_bytes * lanes.panels + margin
     return Panel(Location(Buffer(size)), lanes, k, panel_bytes, quads)
 
 

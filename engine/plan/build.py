@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InternalError
+from engine.jit import Kernel
 from engine.kernels.row import aligned
 from engine.plan.arena import buffers_of, lives, place, waits
 from engine.plan.ragged import Ragged, ragged, token_lanes
@@ -100,6 +101,8 @@ class _Memory:
         for name, value in record.fields.items():
             if isinstance(value, Record):
                 made[name] = self.write(value)
+            elif isinstance(value, Kernel):
+                made[name] = value.address
             else:
                 made[name] = self.address(value) if isinstance(value, Location) else value
         self.records.append(made)

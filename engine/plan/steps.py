@@ -81,10 +81,10 @@ Field = int | float | Location
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Record:
-    """An args record before its addresses are known; a field may be a location, or another record."""
+    """An args record before its addresses are known; a field may be a location, another record, or a kernel."""
 
     dtype: np.dtype[Any]
-    fields: Mapping[str, Field | Record]
+    fields: Mapping[str, Field | Record | Kernel]
 
 
 @dataclass(frozen=True, slots=True)

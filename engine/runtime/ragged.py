@@ -34,6 +34,7 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     _set_tiles(plan, vectors, panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = panels, even_block(panels, parts, block)
+        record["last_bytes"] = 4 * (vectors * VECTOR_LANES - (panels - 1) * plan.lanes.width)
     if before != ARRANGED:
         _point(plan, plan.map.ctypes.data, plan.groups.ctypes.data, plan.sequences.ctypes.data)
     plan.state[0] = ARRANGED
@@ -93,6 +94,7 @@ def _regular(plan: Ragged) -> None:
     _set_tiles(plan, plan.lanes.vectors, plan.lanes.panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = plan.lanes.panels, block
+        record["last_bytes"] = 4 * plan.lanes.last
     for take in plan.takes:
         take.table[:] = take.regular
     _point(plan, 0, 0, 0)

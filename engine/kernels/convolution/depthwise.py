@@ -11,13 +11,14 @@ A tile is four channels of an image: their padded planes are laid out in scratch
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from engine.jit import Kernel, active_level, inner, kernel, record
 from engine.kernels.convolution.lanes import copy_exactly
-from engine.kernels.convolution.planes import BLOCK, Window, lay_channel, planes_of
+from engine.kernels.convolution.planes import BLOCK, Window, find_copies, lay_channel, planes_of
 from engine.kernels.products.epilogue import epilogue_of, finish_lanes
 from engine.kernels.row import Array, aligned
 from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32
@@ -42,6 +43,7 @@ DEPTHWISE = np.dtype(
             "three",  # 1: the window is 3 x 3 at stride 1
             "sums",  # place of the sums in scratch
             "flat",  # place of one channel's sums, before its rows are put together
+            "copies",  # place of what lays out a channel's planes
             "epilogue",
         )
     ],
@@ -55,14 +57,23 @@ _VECTORS = 4 if active_level().registers * active_level().width > 16 * 16 else 2
 _ROWS = 4
 
 
-def scratch_bytes(window: Window, lane_pitch: int) -> tuple[int, int, int]:
-    """(place of the sums, place of one channel's, bytes in all)."""
-    # Rows in fours, in whole vectors, may be read and written beyond the last.
-    beyond = _ROWS * window.pitch + BLOCK
-    sums = CHANNELS * 4 * window.channel + 4 * beyond
-    flat = sums + CHANNELS * 4 * (lane_pitch + BLOCK)
-    whole = max(window.pitch * (window.result[0] + _ROWS), window.result[0] * window.pitch + BLOCK)
-    return sums, flat, flat + 4 * (whole + 2 * BLOCK)
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Places in a member's scratch behind the planes, and the bytes of all."""
+
+    sums: int
+    flat: int
+    copies: int
+    size: int
+
+    @classmethod
+    def of(cls, window: Window, lane_pitch: int, width: int) -> Scratch:
+        """For results of so many lanes, from panels of a width."""
+        # Rows in fours, in whole vectors, may be read and written beyond the last.
+        sums = CHANNELS * 4 * window.channel + 4 * (_ROWS * window.pitch + BLOCK)
+        flat = sums + CHANNELS * 4 * (lane_pitch + BLOCK)
+        copies = flat + 4 * (window.pitch * (window.result[0] + _ROWS) + 3 * BLOCK)
+        return cls(sums, flat, copies, copies + window.copies_bytes(width))
 
 
 def pack_quads(w: Array) -> Array:
@@ -150,24 +161,32 @@ def _kernel(kind: str, integer: bool, flat_sums: Callable[..., None]) -> Kernel:
     def convolve(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = depthwise_of(args)
         p, e = planes_of(a.planes), epilogue_of(a.epilogue)
-        sums, flat, stride = scratch + a.sums, scratch + a.flat, 4 * (a.lane_pitch + 64)
+        sums, flat, copies = scratch + a.sums, scratch + a.flat, scratch + a.copies
+        stride, width, last, count = 4 * (a.lane_pitch + 64), e.row_bytes // 4, -1, 0
         for index in range(tile_begin, tile_end):
             image = index // a.quads
             first = CHANNELS * (index - image * a.quads)
+            if image != last:
+                count = find_copies(p, image, copies)
+                last = image
             if integer:
-                lay_channel(p, image, first // CHANNELS, scratch)
+                lay_channel(p, first // CHANNELS, scratch, copies, count)
             for part in range(least(CHANNELS, e.m - first)):
                 channel, x = first + part, scratch
                 if not integer:
                     x += part * p.channel_bytes
-                    lay_channel(p, image, channel, x)
+                    lay_channel(p, channel, x, copies, count)
                 if not integer and a.three != 0:
                     _three_by_three(x, a.pitch, a.w + 36 * channel, a.height, flat)
                 else:
                     flat_sums(a, x, channel, flat)
                 _put_together(a, flat, sums + part * stride)
-            for lane in range(0, a.lane_pitch, 16):
-                finish_lanes(e, sums + 4 * lane, stride, first, CHANNELS, image * a.lane_pitch + lane, 16)
+            lane = 0
+            while lane < a.lane_pitch:
+                place = image * a.lane_pitch + lane
+                lanes = least(width - place % width, a.lane_pitch - lane)
+                finish_lanes(e, sums + 4 * lane, stride, first, CHANNELS, place, lanes)
+                lane += lanes
 
     return convolve
 

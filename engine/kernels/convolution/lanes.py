@@ -66,22 +66,34 @@ def _y_address(a: Any, channel: int, lane: int) -> int:
     return lane_address(a.y_base + channel * a.y_row, a.y_panel, a.y_width, lane)
 
 
+# Pixels of a tile of `move_pixels`: those of a panel, so that panels are walked row by row.
+CHUNK = 64
+
+
 @kernel("move_pixels")
 def move_pixels(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-    """From one layout to another: a tile is a channel of an image."""
+    """From one layout to another: a tile is some pixels of an image, of all channels."""
     a = pixels_of(args)
+    chunks = (a.pixels + CHUNK - 1) // CHUNK
     for tile in range(tile_begin, tile_end):
-        image = tile // a.channels
-        channel = tile - image * a.channels
-        pixel = 0
-        while pixel < a.pixels:
-            x, y = image * a.x_pitch + pixel, image * a.y_pitch + pixel
-            run = least(a.x_width - x % a.x_width, a.y_width - y % a.y_width)
-            run = least(run, a.pixels - pixel)
-            copy_exactly(_x_address(a, channel, x), _y_address(a, channel, y), run)
+        image = tile // chunks
+        pixel = CHUNK * (tile - image * chunks)
+        end = least(pixel + CHUNK, a.pixels)
+        is_last = end == a.pixels
+        while pixel < end:
+            lane_x, lane_y = image * a.x_pitch + pixel, image * a.y_pitch + pixel
+            run = least(a.x_width - lane_x % a.x_width, a.y_width - lane_y % a.y_width)
+            run = least(run, end - pixel)
+            x, y = _x_address(a, 0, lane_x), _y_address(a, 0, lane_y)
+            for _ in range(a.channels):
+                copy_exactly(x, y, run)
+                x += a.x_row
+                y += a.y_row
             pixel += run
-        for behind in range(a.fill):
-            write_f32(np.float32(0), _y_address(a, channel, image * a.y_pitch + a.pixels + behind))
+        for behind in range(a.fill if is_last else 0):
+            y = _y_address(a, 0, image * a.y_pitch + a.pixels + behind)
+            for channel in range(a.channels):
+                write_f32(np.float32(0), y + channel * a.y_row)
 
 
 @kernel("pixels_to_quads_u8")

@@ -17,10 +17,19 @@ from typing import Any
 import numpy as np
 
 from engine.jit import I32, inner, instruction, ir, kernel, record
-from engine.kernels.convolution.lanes import lane_address
 from engine.kernels.layout import VECTOR_LANES
 from engine.kernels.simd.arithmetic import least, splat_i32
-from engine.kernels.simd.memory import load_i32, load_vector, read_i32, read_u8, store_i32, write_i32
+from engine.kernels.simd.memory import (
+    load_i32,
+    load_vector,
+    read_i32,
+    read_i64,
+    read_u8,
+    splat,
+    store_i32,
+    write_i32,
+    write_i64,
+)
 
 Pair = tuple[int, int]
 # Numbers that are read in one go.
@@ -74,6 +83,12 @@ class Window:
         """Numbers of all phases of a channel."""
         return self.plane * self.phases(0) * self.phases(1)
 
+    def copies_bytes(self, width: int) -> int:
+        """Scratch for the copies of a channel, from panels of so many lanes."""
+        row = -(-self.pitch // VECTOR_LANES) + 2 * (self.pitch * self.stride[1] // width + 2)
+        fills = -(-self.plane // VECTOR_LANES) + 1
+        return _COPY * self.phases(0) * self.phases(1) * (self.rows * (row + 1) + fills)
+
     def offsets(self) -> list[int]:
         """Where each tap's pixel 0 lies in a channel, in numbers; taps of a row one after another."""
         found = []
@@ -118,13 +133,6 @@ PLANES = np.dtype(
 planes_of = record(PLANES)
 
 
-@inner
-def _filled(y: int, count: int, fill: int) -> None:
-    """The same number, and up to fifteen more behind."""
-    for at in range(0, count, 16):
-        store_i32(splat_i32(fill), y + 4 * at)
-
-
 def _evens(b: ir.IRBuilder, address: Any) -> Any:
     first, second = (
         load_vector(b, b.add(address, ir.Constant(ir.IntType(64), at)), I32.llvm_type) for at in (0, 60)
@@ -134,39 +142,18 @@ def _evens(b: ir.IRBuilder, address: Any) -> Any:
     return b.shuffle_vector(first, second, mask)
 
 
+def _blend(b: ir.IRBuilder, x: Any, fill: Any, count: Any) -> Any:
+    lanes = ir.Constant(I32.llvm_type, list(range(16)))
+    whole = splat(b, b.trunc(count, ir.IntType(32)), I32.llvm_type)
+    return b.select(b.icmp_signed("<", lanes, whole), x, fill)
+
+
 # Every other of 31 numbers: the second vector begins one early, so that nothing beyond the last of them is read.
 _load_evens = instruction(I32, ("i64",), _evens)
-
-
-@inner
-def _copy(x: int, y: int, count: int, step: int) -> None:
-    """`count` numbers, `step` apart, one after another; up to fifteen more are written behind them.
-
-    Numbers that lie together are read by whole vectors, as tensors have room for one at their end.
-    """
-    done = 0
-    if step == 1:
-        for at in range(0, count, 16):
-            store_i32(load_i32(x + 4 * at), y + 4 * at)
-        done = count
-    elif step == 2:
-        done = count // 16 * 16
-        for at in range(0, done, 16):
-            store_i32(_load_evens(x + 8 * at), y + 4 * at)
-    for at in range(done, count):
-        write_i32(read_i32(x + 4 * at * step), y + 4 * at)
-
-
-@inner
-def _copy_lanes(a: Any, x: int, lane: int, y: int, count: int) -> None:
-    """The same from lane `lane` on of the row at x, panel after panel."""
-    step, done = a.across, 0
-    while done < count:
-        room = a.x_width - lane % a.x_width
-        run = least((room + step - 1) // step, count - done)
-        _copy(lane_address(x, a.x_panel, a.x_width, lane), y + 4 * done, run, step)
-        done += run
-        lane += run * step
+# The first `count` lanes of x, and fill behind them.
+_first_of = instruction(I32, (I32, I32, "i64"), _blend)
+# Bytes of a vector to be copied: where from, where to, and how many numbers of it come from there.
+_COPY = 24
 
 
 @inner
@@ -177,42 +164,99 @@ def _inside(size: int, phase: int, begin: int, step: int) -> int:
 
 
 @inner
-def _phase(a: Any, x: int, lane: int, y: int, down: int, across: int, fill: int) -> None:
-    # Places of the phase's row: filled, then pixels first .. last - 1 of it, then filled.
-    first = least(a.pitch, _inside(0, across, a.left, a.across))
-    last = least(a.pitch, _inside(a.width, across, a.left, a.across))
-    for row in range(a.rows):
-        line, place = row * a.down + down - a.top, y + 4 * row * a.pitch
-        if line < 0 or line >= a.height:
-            _filled(place, a.pitch, fill)
-            continue
-        _filled(place, first, fill)
-        source = lane + line * a.width + first * a.across + across - a.left
-        _copy_lanes(a, x, source, place + 4 * first, last - first)
-        _filled(place + 4 * last, a.pitch - last, fill)
-    _filled(y + 4 * a.rows * a.pitch, 64, fill)
+def _note(copies: int, found: int, source: int, target: int, count: int) -> int:
+    write_i64(source, copies + _COPY * found)
+    write_i64(target, copies + _COPY * found + 8)
+    write_i64(count, copies + _COPY * found + 16)
+    return found + 1
 
 
 @inner
-def lay_channel(a: Any, image: int, channel: int, y: int) -> None:
-    """All planes of a channel (of a quad of channels) to y."""
-    fill = a.fill
+def _note_fill(copies: int, found: int, begin: int, end: int) -> int:
+    for at in range(begin, end, 64):
+        found = _note(copies, found, 0, at, 0)
+    return found
+
+
+@inner
+def _find_row(a: Any, lane: int, place: int, places: int, copies: int, found: int) -> int:
+    """So many places of a row from a lane on: a vector ends where its panel does."""
+    step, done = a.across, 0
+    while done < places:
+        index = lane // a.x_width
+        within = lane - index * a.x_width
+        run = least((a.x_width - within + step - 1) // step, places - done)
+        source = index * a.x_panel + 4 * within
+        for at in range(0, run, 16):
+            count = least(16, run - at)
+            found = _note(copies, found, source + 4 * at * step, place + 4 * (done + at), count)
+        done += run
+        lane += run * step
+    return found
+
+
+@inner
+def find_copies(a: Any, image: int, copies: int) -> int:
+    """All vectors of a channel of this image, to `copies`; how many there are.
+
+    In order: what a vector holds behind its numbers is padding, and what follows overwrites what is none.
+    """
+    found = 0
+    for phase in range(a.phases_down * a.phases_across):
+        down = phase // a.phases_across
+        across = phase - down * a.phases_across
+        plane = phase * a.plane_bytes
+        # Places of the phase's row: filled, then pixels first .. last - 1 of it, then filled.
+        first = least(a.pitch, _inside(0, across, a.left, a.across))
+        last = least(a.pitch, _inside(a.width, across, a.left, a.across))
+        filled = plane
+        for row in range(a.rows):
+            line, place = row * a.down + down - a.top, plane + 4 * row * a.pitch
+            if line < 0 or line >= a.height or last <= first:
+                continue
+            found = _note_fill(copies, found, filled, place + 4 * first)
+            lane = image * a.x_pitch + line * a.width + first * a.across + across - a.left
+            found = _find_row(a, lane, place + 4 * first, last - first, copies, found)
+            # The last vector ends with padding.
+            filled = read_i64(copies + _COPY * (found - 1) + 8) + 64
+        found = _note_fill(copies, found, filled, plane + 4 * a.rows * a.pitch)
+    return found
+
+
+@inner
+def lay_channel(a: Any, channel: int, y: int, copies: int, count: int) -> None:
+    """All planes of a channel (of a quad of channels) to y, by the copies that were found."""
+    fill, x = a.fill, a.x + channel * a.x_row
     if a.fill_at != 0:
         fill = read_u8(a.fill_at) * 0x01010101
-    for down in range(a.phases_down):
-        for across in range(a.phases_across):
-            place = y + (down * a.phases_across + across) * a.plane_bytes
-            if channel >= a.present:
-                _filled(place, a.plane_bytes // 4, fill)
-                continue
-            _phase(a, a.x + channel * a.x_row, image * a.x_pitch, place, down, across, fill)
+    padding = splat_i32(fill)
+    if channel >= a.present:
+        for at in range(0, a.channel_bytes, 64):
+            store_i32(padding, y + at)
+    elif a.across == 1:
+        for copy in range(copies, copies + _COPY * count, _COPY):
+            numbers = load_i32(x + read_i64(copy))
+            store_i32(_first_of(numbers, padding, read_i64(copy + 16)), y + read_i64(copy + 8))
+    elif a.across == 2:
+        for copy in range(copies, copies + _COPY * count, _COPY):
+            numbers = _load_evens(x + read_i64(copy))
+            store_i32(_first_of(numbers, padding, read_i64(copy + 16)), y + read_i64(copy + 8))
+    else:
+        for copy in range(copies, copies + _COPY * count, _COPY):
+            store_i32(padding, y + read_i64(copy + 8))
+            for at in range(read_i64(copy + 16)):
+                number = read_i32(x + read_i64(copy) + 4 * at * a.across)
+                write_i32(number, y + read_i64(copy + 8) + 4 * at)
 
 
 @kernel("planes")
 def to_planes(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
     """A tile is one channel, or quad of channels, of one image."""
     a = planes_of(args)
+    last, count = -1, 0
     for tile in range(tile_begin, tile_end):
         image = tile // a.channels
-        channel = tile - image * a.channels
-        lay_channel(a, image, channel, a.y + tile * a.channel_bytes)
+        if image != last:
+            count = find_copies(a, image, scratch)
+            last = image
+        lay_channel(a, tile - image * a.channels, a.y + tile * a.channel_bytes, scratch, count)

@@ -22,6 +22,7 @@ PRODUCT = np.dtype(
         ("x_panel", np.int64),  # bytes from panel to panel
         ("k", np.int64),  # steps of k: features, or quads of them
         ("row_bytes", np.int64),  # of a panel's row
+        ("last_bytes", np.int64),  # of the last panel's row, what holds lanes; 0: all of it
         ("w", np.int64),  # packed weights
         ("w_index", np.int64),  # what a sparse form keeps beside its entries, or 0
         ("start", np.int64),  # address of int32 start[row] for integer sums, or 0
@@ -46,6 +47,12 @@ def strip_and_panel(a: Any, tile: int) -> Any:
     panels = least(a.panel_block, a.panels - first)
     strip = within // panels
     return strip, first + within - strip * panels
+
+
+@inner
+def lane_bytes_of(a: Any, panel: int) -> int:
+    """Bytes of a panel's rows that hold lanes: whole vectors."""
+    return a.last_bytes if panel == a.panels - 1 and a.last_bytes != 0 else a.row_bytes  # type: ignore[no-any-return]
 
 
 @inner

@@ -12,7 +12,7 @@ The program is data (`EPILOGUE`); the sums, a few KiB that are hot in L1, are re
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,16 +107,54 @@ def rounded(x: Any, step: Any, zero_point: Any) -> Any:
     return to_float(quantized(x, step, zero_point) - zero_point) * step
 
 
+class Program(NamedTuple):
+    """The fields of a record that the loops need: read once, as nothing tells the compiler that stores leave them alone."""
+
+    integer: int
+    scale: int
+    scale_stride: int
+    product_zero: int
+    bias: int
+    residual: int
+    activation: int
+    store: int
+    zero_point: int
+    step: Any
+    product_step: Any
+    first_number: Any
+    second_number: Any
+
+
 @inner
-def _piecewise_linear(e: Any, x: Any, activation: int) -> Any:
-    first, second = splat_f32(e.first_number), splat_f32(e.second_number)
+def program_of(e: Any) -> Program:
+    """The record's fields."""
+    return Program(
+        e.integer,
+        e.scale,
+        e.scale_stride,
+        e.product_zero,
+        e.bias,
+        e.residual,
+        e.activation,
+        e.store,
+        e.zero_point,
+        e.step,
+        e.product_step,
+        e.first_number,
+        e.second_number,
+    )
+
+
+@inner
+def _piecewise_linear(p: Any, x: Any) -> Any:
+    first, second = splat_f32(p.first_number), splat_f32(p.second_number)
     zero, one = splat_f32(np.float32(0)), splat_f32(np.float32(1))
-    if activation == 7:
+    if p.activation == 7:
         sixth, half = splat_f32(np.float32(1 / 6)), splat_f32(np.float32(0.5))
         y = x * lesser(one, maximum(zero, fused_multiply_add(x, sixth, half)))
-    elif activation == 8:
+    elif p.activation == 8:
         y = lesser(one, maximum(zero, fused_multiply_add(x, first, second)))
-    elif activation == 9:
+    elif p.activation == 9:
         y = select(x < zero, first * x, x)
     else:
         y = lesser(second, maximum(first, x))
@@ -124,42 +162,59 @@ def _piecewise_linear(e: Any, x: Any, activation: int) -> Any:
 
 
 @inner
-def _activated(e: Any, x: Any) -> Any:
-    activation = e.activation
-    if activation == 0:
+def _activated(p: Any, x: Any) -> Any:
+    if p.activation == 0:
         y = x
-    elif activation == 1:
+    elif p.activation == 1:
         y = maximum(x, splat_f32(np.float32(0)))
-    elif activation == 2:
+    elif p.activation == 2:
         y = gelu(x)
-    elif activation == 3:
+    elif p.activation == 3:
         y = gelu_tanh(x)
-    elif activation == 4:
+    elif p.activation == 4:
         y = hyperbolic_tangent(x)
-    elif activation == 5:
+    elif p.activation == 5:
         y = sigmoid(x)
-    elif activation == 6:
+    elif p.activation == 6:
         y = x * sigmoid(x)
     else:
-        y = _piecewise_linear(e, x, activation)
+        y = _piecewise_linear(p, x)
     return y
 
 
 @inner
-def value_of(e: Any, x: Any, row: int, residual: int) -> Any:
+def row_scale(p: Any, row: int) -> Any:
+    """What a row's integer sums are multiplied by."""
+    scale = splat_f32(np.float32(1))
+    if p.integer != 0:
+        scale = splat_f32(read_f32(p.scale + row * p.scale_stride))
+    return scale
+
+
+@inner
+def row_bias(p: Any, row: int) -> Any:
+    """What is added to a row."""
+    bias = splat_f32(np.float32(0))
+    if p.bias != 0:
+        bias = splat_f32(read_f32(p.bias + row * 4))
+    return bias
+
+
+@inner
+def value_of(p: Any, x: Any, scale: Any, bias: Any, residual: int) -> Any:
     """The program up to the activation, for the sums x (or their bits) of one row and sixteen lanes.
 
     int32 sums are scaled with one rounding by the conversion (beyond 2**24) and one by the product.
     """
-    if e.integer != 0:
-        x = to_float(bits_of(x)) * splat_f32(read_f32(e.scale + row * e.scale_stride))
-    if e.product_step != np.float32(0):
-        x = rounded(x, splat_f32(e.product_step), splat_i32(e.product_zero))
-    if e.bias != 0:
-        x = x + splat_f32(read_f32(e.bias + row * 4))
-    if e.residual != 0:
+    if p.integer != 0:
+        x = to_float(bits_of(x)) * scale
+    if p.product_step != np.float32(0):
+        x = rounded(x, splat_f32(p.product_step), splat_i32(p.product_zero))
+    if p.bias != 0:
+        x = x + bias
+    if p.residual != 0:
         x = x + load_f32(residual)
-    return _activated(e, x)
+    return _activated(p, x)
 
 
 @inner
@@ -200,31 +255,62 @@ def store_rows(e: Any, sums: int, stride: int, row: int, rows: int, y: int, lane
 
 
 @inner
+def _finish_four(
+    p: Any, at: int, stride: int, row: int, residual: int, row_bytes: int, y: int, end: int
+) -> None:
+    """Four rows, as one row of quads."""
+    step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
+    s0, s1, s2, s3 = (
+        row_scale(p, row),
+        row_scale(p, row + 1),
+        row_scale(p, row + 2),
+        row_scale(p, row + 3),
+    )
+    b0, b1, b2, b3 = row_bias(p, row), row_bias(p, row + 1), row_bias(p, row + 2), row_bias(p, row + 3)
+    for lane in range(0, end, 64):
+        x, r = at + lane, residual + lane
+        quad = quantized(value_of(p, load_f32(x), s0, b0, r), step, zero_point)
+        more = quantized(value_of(p, load_f32(x + stride), s1, b1, r + row_bytes), step, zero_point)
+        quad = quad | (more << splat_i32(8))
+        more = quantized(value_of(p, load_f32(x + 2 * stride), s2, b2, r + 2 * row_bytes), step, zero_point)
+        quad = quad | (more << splat_i32(16))
+        more = quantized(value_of(p, load_f32(x + 3 * stride), s3, b3, r + 3 * row_bytes), step, zero_point)
+        store_i32(quad | (more << splat_i32(24)), y + lane)
+
+
+@inner
 def _finish_quads(
     e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
 ) -> None:
-    step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
-    for first in range(0, rows, 4):
-        for lane in range(0, lane_bytes, 64):
-            quad = splat_i32(0)
-            # The last of four first: each moves up as the one before it arrives.
-            for r in range(least(first + 4, rows) - 1, first - 1, -1):
-                x = value_of(e, load_f32(sums + r * stride + lane), row + r, residual + r * e.row_bytes + lane)
-                quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
-            store_i32(quad, y + first // 4 * e.row_bytes + lane)
+    p, row_bytes = program_of(e), e.row_bytes
+    step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
+    whole = rows // 4 * 4
+    for first in range(0, whole, 4):
+        at, addend, place = sums + first * stride, residual + first * row_bytes, y + first // 4 * row_bytes
+        _finish_four(p, at, stride, row + first, addend, row_bytes, place, lane_bytes)
+    for lane in range(0, lane_bytes if rows > whole else 0, 64):
+        quad = splat_i32(0)
+        # The last of them first: each moves up as the one before it arrives.
+        for r in range(rows - 1, whole - 1, -1):
+            scale, bias = row_scale(p, row + r), row_bias(p, row + r)
+            x = value_of(p, load_f32(sums + r * stride + lane), scale, bias, residual + r * row_bytes + lane)
+            quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
+        store_i32(quad, y + whole // 4 * row_bytes + lane)
 
 
 @inner
 def _finish_floats(
     e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
 ) -> None:
-    step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
+    p, row_bytes = program_of(e), e.row_bytes
+    step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
     for r in range(rows):
+        scale, bias = row_scale(p, row + r), row_bias(p, row + r)
         for lane in range(0, lane_bytes, 64):
-            x = value_of(e, load_f32(sums + r * stride + lane), row + r, residual + r * e.row_bytes + lane)
-            if e.store == STORE_CENTRED:
+            x = value_of(p, load_f32(sums + r * stride + lane), scale, bias, residual + r * row_bytes + lane)
+            if p.store == STORE_CENTRED:
                 x = to_float(quantized(x, step, zero_point) - zero_point)
-            store_f32(x, y + r * e.row_bytes + lane)
+            store_f32(x, y + r * row_bytes + lane)
 
 
 @inner

@@ -13,14 +13,17 @@ Rows beyond m and k's beyond a whole quad are zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from engine.jit import Kernel, active_level, kernel
-from engine.kernels.products.arguments import product_of, strip_and_panel
-from engine.kernels.products.epilogue import finish
+from engine.jit import Kernel, active_level, inner, kernel
+from engine.kernels.products.arguments import lane_bytes_of, product_of, strip_and_panel
+from engine.kernels.products.epilogue import epilogue_of, finish
 from engine.kernels.row import Array, PackedWeights, aligned
+from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import prefetch
 from engine.kernels.simd.tile import tile_operations
 
@@ -92,40 +95,62 @@ def unpack_quads(packed: PackedWeights) -> Array:
     return np.ascontiguousarray(rows[: packed.m, : packed.k])
 
 
+def _strip_sums(shape: TileShape, kind: str) -> Callable[..., None]:
+    """What multiplies a strip, of which so many rows are present, by as many lanes as a register tile has."""
+    tile = tile_operations(shape.rows, shape.vectors, kind)
+    zero, spread, step, save = tile.zero, tile.spread, tile.step, tile.save
+    integer = kind == "u8s8"
+    rows, strip_bytes = shape.rows, 4 * STRIP
+
+    @inner
+    def multiply(a: Any, strip: int, present: int, x: int, y: int) -> None:
+        row_bytes, k = a.row_bytes, a.k
+        weights = a.w + strip * k * strip_bytes
+        for row in range(0, present, rows):
+            w, lanes = weights + 4 * row, x
+            sums = spread(a.start + 4 * (strip * STRIP + row), 4) if integer else zero()
+            for _ in range(k // 2):
+                # Two steps of k are 96 bytes: no line is left out.
+                prefetch(w + STREAM_AHEAD)
+                prefetch(w + STREAM_AHEAD + 64)
+                sums = step(sums, w, 4, lanes)
+                sums = step(sums, w + strip_bytes, 4, lanes + row_bytes)
+                w += 2 * strip_bytes
+                lanes += 2 * row_bytes
+            if k % 2 != 0:
+                sums = step(sums, w, 4, lanes)
+            save(sums, y + row * row_bytes, row_bytes)
+
+    return multiply
+
+
 def strip_kernel(family: str, width: int, kind: str) -> Kernel:
     """The kernel that multiplies one strip by one panel of `width` lanes.
 
     kind   "f32", or "u8s8" for integer sums that begin at `start`
+
+    Of the last panel only vectors that hold lanes are multiplied: two or one at a time where no four are left.
     """
     shape = tile_shape(width)
-    tile = tile_operations(shape.rows, shape.vectors, kind)
-    zero, spread, step, save = tile.zero, tile.spread, tile.step, tile.save
-    integer = kind == "u8s8"
-    rows, lane_bytes, strip_bytes = shape.rows, 64 * shape.vectors, 4 * STRIP
+    whole, two, one = (_strip_sums(s, kind) for s in (shape, tile_shape(min(width, 32)), tile_shape(16)))
+    lane_bytes, two_bytes = 64 * shape.vectors, 64 * tile_shape(min(width, 32)).vectors
 
     @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = product_of(args)
-        row_bytes, k = a.row_bytes, a.k
         for index in range(tile_begin, tile_end):
             strip, panel = strip_and_panel(a, index)
-            weights = a.w + strip * k * strip_bytes
-            for row in range(0, STRIP, rows):
-                for lane in range(0, row_bytes, lane_bytes):
-                    x = a.x + panel * a.x_panel + lane
-                    w = weights + 4 * row
-                    sums = spread(a.start + 4 * (strip * STRIP + row), 4) if integer else zero()
-                    for _ in range(k // 2):
-                        # Two steps of k are 96 bytes: no line is left out.
-                        prefetch(w + STREAM_AHEAD)
-                        prefetch(w + STREAM_AHEAD + 64)
-                        sums = step(sums, w, 4, x)
-                        sums = step(sums, w + strip_bytes, 4, x + row_bytes)
-                        w += 2 * strip_bytes
-                        x += 2 * row_bytes
-                    if k % 2 != 0:
-                        sums = step(sums, w, 4, x)
-                    save(sums, scratch + row * row_bytes + lane, row_bytes)
+            x, lane, end = a.x + panel * a.x_panel, 0, lane_bytes_of(a, panel)
+            present = least(STRIP, epilogue_of(a.epilogue).m - strip * STRIP)
+            while lane + lane_bytes <= end:
+                whole(a, strip, present, x + lane, scratch + lane)
+                lane += lane_bytes
+            if lane + two_bytes <= end:
+                two(a, strip, present, x + lane, scratch + lane)
+                lane += two_bytes
+            while lane < end:
+                one(a, strip, present, x + lane, scratch + lane)
+                lane += 64
             finish(a.epilogue, scratch, strip * STRIP, STRIP, panel)
 
     return multiply

@@ -15,7 +15,16 @@ import numpy as np
 
 from engine.jit import inner, record
 from engine.kernels.products.arguments import product_of
-from engine.kernels.products.epilogue import STORE_CENTRED, STORE_QUANTIZED, epilogue_of, quantized, value_of
+from engine.kernels.products.epilogue import (
+    STORE_CENTRED,
+    STORE_QUANTIZED,
+    epilogue_of,
+    program_of,
+    quantized,
+    row_bias,
+    row_scale,
+    value_of,
+)
 from engine.kernels.simd.arithmetic import bits_of, from_bits, least, splat_f32, splat_i32, to_float
 from engine.kernels.simd.memory import load_f32, read_i32, store_f32, store_i32
 from engine.kernels.simd.tiles import ROW_BYTES, TILE_BYTES, TILE_ROWS
@@ -61,6 +70,7 @@ def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
     def finish_units(args: int, pending: int, begin: int, end: int) -> None:
         a, block = product_of(args), pending_of(pending)
         e = epilogue_of(a.epilogue)
+        p = program_of(e)
         step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
         for unit in range(begin, least(end, block.units)):
             tile, group = unit >> 2, unit & 3
@@ -71,17 +81,15 @@ def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
                 quad = splat_i32(0)
                 # The last of four first: each moves up as the one before it arrives.
                 for r in range(rows - 1, -1, -1):
-                    x = value_of(
-                        e, sums_of(a, sums + r * ROW_BYTES, row + r), row + r, residual + r * e.row_bytes
-                    )
+                    x, scale = sums_of(a, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
+                    x = value_of(p, x, scale, row_bias(p, row + r), residual + r * e.row_bytes)
                     quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
                 if rows > 0:
                     store_i32(quad, block.y + (row >> 2) * e.row_bytes + lane)
             else:
                 for r in range(rows):
-                    x = value_of(
-                        e, sums_of(a, sums + r * ROW_BYTES, row + r), row + r, residual + r * e.row_bytes
-                    )
+                    x, scale = sums_of(a, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
+                    x = value_of(p, x, scale, row_bias(p, row + r), residual + r * e.row_bytes)
                     if e.store == STORE_CENTRED:
                         x = to_float(quantized(x, step, zero_point) - zero_point)
                     store_f32(x, block.y + (row + r) * e.row_bytes + lane)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.graph.ir import Node, Value
+from engine.jit import Kernel
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
-from engine.kernels.layout import quad_rows
+from engine.kernels.layout import Lanes, quad_margin, quad_rows
 from engine.kernels.row import aligned
 from engine.lowering.builder import F32, U8, Builder, buffers, place_of
 from engine.lowering.panels import Panel
@@ -119,11 +120,9 @@ def planes_fields(x: Place, window: Window, channels: int) -> dict[str, Field | 
     }
 
 
-def emit_planes(
-    node: Node, builder: Builder, value: Value, window: Window, channels: int, fill: Value | None
-) -> Buffer:
+def emit_planes(node: Node, builder: Builder, value: Value, channels: int, fill: Value | None) -> Buffer:
     """The step that lays images [b, p, c] out as padded planes of so many channels, or quads of channels."""
-    images, x = value.shape[0], place_of_pixels(value, builder)
+    images, x, window = value.shape[0], place_of_pixels(value, builder), window_of(node)
     planes = Buffer(4 * images * channels * window.channel + 256)
     read = () if fill is None or fill.array is not None else buffers(builder.rows(fill))
     fields = {**planes_fields(x, window, channels), **fill_fields(builder, fill, value.dtype)}
@@ -134,6 +133,55 @@ def emit_planes(
         tiles=images * channels,
         reads=(*x.buffers, *read),
         writes=(planes,),
-        tile_ns=0.3 * window.channel,
+        tile_ns=0.1 * window.channel,
+        scratch=window.copies_bytes(x.width),
     )
     return planes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a `windows` node sees, before it is laid out.
+
+    channels   of a tap, or quads of them
+    images     of a batch
+    """
+
+    node: Node
+    window: Window
+    channels: int
+    images: int
+    lanes: Lanes
+    is_bytes: bool
+
+    @classmethod
+    def of(cls, node: Node, lanes: Lanes) -> Seen:
+        """What this node sees, for the lanes of its result."""
+        is_bytes, channels = node[0].dtype == U8, node.attrs["channels"]
+        rows = quad_rows(channels) if is_bytes else channels
+        return cls(node, window_of(node), rows, node[0].shape[0], lanes, is_bytes)
+
+    @property
+    def panel_bytes(self) -> int:
+        """Of one panel."""
+        rows = self.channels * self.window.taps
+        behind = quad_margin(self.lanes.row_bytes) if self.is_bytes else 0
+        return rows * self.lanes.row_bytes + max(behind, 64)
+
+    def fields(self, planes: Buffer) -> dict[str, Field | Record | Kernel]:
+        """The record of windows, but for where they go."""
+        window = self.window
+        return {
+            "x": Location(planes),
+            "image_bytes": 4 * self.channels * window.channel,
+            "channel_bytes": 4 * window.channel,
+            "offsets": tap_offsets(window),
+            "taps": window.taps,
+            "channels": self.channels,
+            "plane_pitch": window.pitch,
+            "width": window.result[1],
+            "pixels": window.result[0] * window.result[1],
+            "images": self.images,
+            "lane_pitch": self.lanes.pitch,
+            "row_bytes": self.lanes.row_bytes,
+        }

@@ -8,17 +8,24 @@ from typing import Any
 import numpy as np
 
 from engine.graph.ir import Node, Value
+from engine.jit import Kernel
+from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
+from engine.kernels.convolution.windows import WINDOWS
 from engine.kernels.cost import even_block, panels_of_block
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE, STORE_CENTRED, STORE_F32, STORE_QUANTIZED
-from engine.kernels.row import Array, PackedWeights, ProductShape
+from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
+from engine.lowering.ops._images import Seen, emit_planes
 from engine.lowering.panels import Panel
 from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
 # Rows that a vector of constants must have beyond m: strips are at most so many rows long.
 STRIP_MARGIN = 96
+# A product over windows: tiles for each member, strips of a tile at least, as its windows are laid out for each, and
+# panels for each member below which windows are laid out by a step of their own.
+PARTS_EACH, LEAST_STRIPS, PANELS_EACH = 4, 4, 2
 
 
 def optional(node: Node, index: int) -> Value | None:
@@ -87,7 +94,7 @@ class Product:
     start      first sums of every row, for integer products
     """
 
-    x: Panel
+    x: Panel | Seen
     packed: PackedWeights
     choice: Choice
     epilogue: dict[str, Field]
@@ -95,61 +102,100 @@ class Product:
     start: Location | None = None
 
 
+def operand(builder: Builder, value: Value, row: ProductRow) -> Panel | Seen:
+    """The activations in the form that a row reads; windows may stay as they are, for the product's own step to lay out."""
+    if value in builder.later and value.op == "windows" and row.reads in ("panel", "quads"):
+        seen = Seen.of(value.node, builder.lanes(value.shape))
+        if seen.lanes.panels >= PANELS_EACH * builder.machine.members:
+            return seen
+    return builder.form(value, row.reads)
+
+
 def emit_product(node: Node, builder: Builder, product: Product) -> None:
     """Append the product step of `linear` or `quantized_linear`."""
     x, packed, choice = product.x, product.packed, product.choice
-    store = node.attrs.get("store")
-    y = result_panel(node, builder, store)
+    y = result_panel(node, builder, node.attrs.get("store"))
     fields, reads = _epilogue(node, builder, product, y)
-    lanes = x.lanes
-    args: dict[str, Field | Record] = {
-        "x": x.location,
-        "x_panel": x.panel_bytes,
+    lanes, panel_bytes = x.lanes, x.panel_bytes
+    block = panels_of_block(panel_bytes, builder.machine.l2_bytes)
+    args: dict[str, Field | Record | Kernel] = {
         "k": choice.row.k_steps(packed.k),
         "row_bytes": lanes.row_bytes,
+        "last_bytes": 4 * lanes.last,
         "w": Location(Fixed(packed.entries)),
         "w_index": Location(Fixed(packed.index)),
         "start": product.start if product.start is not None else 0,
         "strips": packed.strips,
         "panels": lanes.panels,
         "lanes": lanes.inner,
-        "panel_block": even_block(
-            lanes.panels, builder.machine.parts, panels_of_block(x.panel_bytes, builder.machine.l2_bytes)
-        ),
+        "panel_block": even_block(lanes.panels, builder.machine.parts, block),
         "epilogue": Record(EPILOGUE, fields),
     }
     kernel = choice.row.kernels[lanes.width]
-    tiles = packed.strips * lanes.panels
-    decided = builder.deciding_lanes(required(node, 0).shape, choice.row.operand)
-    builder.emit(
-        Layer(
-            node.name,
-            node.op,
-            kernel.name,
-            1,
-            packed.sparsity,
-            choice.reason,
-            choice.runners_up,
-            choice.cost_ns,
-        ),
-        kernel,
-        Record(PRODUCT, args),
-        tiles=tiles,
-        reads=reads,
-        writes=y.buffers,
-        tile_ns=choice.cost_ns / (packed.strips * decided.panels),
-        scratch=choice.row.scratch(lanes.width),
-        together=min(choice.row.run, lanes.panels),
-        span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,
+    layer = Layer(
+        node.name, node.op, kernel.name, 1, packed.sparsity, choice.reason, choice.runners_up, choice.cost_ns
     )
+    if isinstance(x, Seen):
+        _emit_over_windows(builder, layer, product, x, args, reads, y)
+    else:
+        decided = builder.deciding_lanes(required(node, 0).shape, choice.row.operand)
+        builder.emit(
+            layer,
+            kernel,
+            Record(PRODUCT, {**args, "x": x.location, "x_panel": x.panel_bytes}),
+            tiles=packed.strips * lanes.panels,
+            reads=reads,
+            writes=y.buffers,
+            tile_ns=choice.cost_ns / (packed.strips * decided.panels),
+            scratch=choice.row.scratch(lanes.width),
+            together=min(choice.row.run, lanes.panels),
+            span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,
+        )
     keep(node, builder, y)
+
+
+def _emit_over_windows(
+    builder: Builder,
+    layer: Layer,
+    product: Product,
+    seen: Seen,
+    args: dict[str, Field | Record | Kernel],
+    reads: list[Buffer],
+    y: Panel,
+) -> None:
+    """The product's step where it lays out its windows itself."""
+    strips, panels, source = product.packed.strips, seen.lanes.panels, seen.node
+    planes = emit_planes(source, builder, required(source, 0), seen.channels, optional(source, 1))
+    parts = min(-(-PARTS_EACH * builder.machine.members // panels), max(1, strips // LEAST_STRIPS))
+    part_strips = -(-strips // parts)
+    parts = -(-strips // part_strips)
+    scratch = product.choice.row.scratch(seen.lanes.width)
+    fields: dict[str, Field | Record | Kernel] = {
+        "windows": Record(WINDOWS, seen.fields(planes)),
+        "product": Record(PRODUCT, {**args, "panel_block": 1}),
+        "kernel": product.choice.row.kernels[seen.lanes.width],
+        "strips": strips,
+        "parts": parts,
+        "part_strips": part_strips,
+        "panel_bytes": seen.panel_bytes,
+    }
+    builder.emit(
+        layer,
+        convolve,
+        Record(FUSED, fields),
+        tiles=parts * panels,
+        reads=(planes, *reads),
+        writes=y.buffers,
+        tile_ns=product.choice.cost_ns / (parts * panels),
+        scratch=scratch_bytes(seen.panel_bytes, scratch),
+    )
 
 
 def _epilogue(
     node: Node, builder: Builder, product: Product, y: Panel
 ) -> tuple[dict[str, Field], list[Buffer]]:
     """The epilogue's fields, and the buffers the step reads."""
-    reads: list[Buffer] = list(product.x.buffers)
+    reads: list[Buffer] = [] if isinstance(product.x, Seen) else list(product.x.buffers)
     # Parameters that are found at run time lie in the arena.
     places = [field for field in (product.start, *product.epilogue.values()) if isinstance(field, Location)]
     reads += [field.place for field in places if isinstance(field.place, Buffer)]

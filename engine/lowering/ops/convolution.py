@@ -14,6 +14,7 @@ from engine.kernels.layout import quad_rows
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
 from engine.lowering.ops._images import (
+    Seen,
     constant_fill,
     emit_planes,
     place_of_pixels,
@@ -32,7 +33,6 @@ from engine.lowering.ops._products import (
     store_fields,
 )
 from engine.lowering.ops.linear import epilogue_bias
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Array, Buffer, Field, Fixed, Layer, Location, Record
 
 
@@ -48,35 +48,19 @@ def _windows(node: Node, builder: Builder) -> Lowered:
 
 
 def _emit_windows(node: Node, builder: Builder) -> None:
-    x, fill, window = required(node, 0), optional(node, 1), window_of(node)
-    is_bytes = x.dtype == U8
-    channels = quad_rows(node.attrs["channels"]) if is_bytes else node.attrs["channels"]
-    planes = emit_planes(node, builder, x, window, channels, fill)
-    y = new_panel(node[0].shape, quads=is_bytes)
-    fields: dict[str, Field | Record] = {
-        "x": Location(planes),
-        "image_bytes": 4 * channels * window.channel,
-        "channel_bytes": 4 * window.channel,
-        "offsets": tap_offsets(window),
-        "taps": window.taps,
-        "channels": channels,
-        "plane_pitch": window.pitch,
-        "width": window.result[1],
-        "pixels": node[0].shape[1],
-        "images": x.shape[0],
-        "lane_pitch": y.lanes.pitch,
-        "row_bytes": y.lanes.row_bytes,
-        "y": y.location,
-        "y_panel": y.panel_bytes,
-    }
+    seen = Seen.of(node, builder.lanes(node[0].shape))
+    planes = emit_planes(node, builder, required(node, 0), seen.channels, optional(node, 1))
+    y = builder.new_panel(node[0].shape, quads=seen.is_bytes)
+    fields = {**seen.fields(planes), "y": y.location, "y_panel": y.panel_bytes}
+    taps = seen.window.taps
     builder.emit(
         Layer(node.name, "layout", to_windows.name, 0),
         to_windows,
         Record(WINDOWS, fields),
-        tiles=y.lanes.panels * window.taps,
+        tiles=y.lanes.panels * taps,
         reads=(planes,),
         writes=y.buffers,
-        tile_ns=5.0 * channels,
+        tile_ns=5.0 * seen.channels,
         scratch=SCRATCH,
     )
     keep(node, builder, y)
@@ -130,8 +114,8 @@ def _emit_depthwise(
 ) -> Lowered:
     value, window, store = required(node, 0), window_of(node), node.attrs["store"]
     images, pixels, channels = node[0].shape
-    x, y = place_of_pixels(value, builder), result_panel(node, store)
-    sums, flat, scratch = depthwise.scratch_bytes(window, y.lanes.pitch)
+    x, y = place_of_pixels(value, builder), result_panel(node, builder, store)
+    scratch = depthwise.Scratch.of(window, y.lanes.pitch, x.width)
     fills = constant_fill(np.asarray(node.attrs.get("zero_point", 0), value.dtype), value.dtype)
     reads: list[Buffer] = list(x.buffers)
     last: dict[str, Field | Record] = {
@@ -159,8 +143,9 @@ def _emit_depthwise(
         "width": window.result[1],
         "lane_pitch": y.lanes.pitch,
         "three": int(is_three),
-        "sums": sums,
-        "flat": flat,
+        "sums": scratch.sums,
+        "flat": scratch.flat,
+        "copies": scratch.copies,
         "epilogue": Record(EPILOGUE, last),
     }
     builder.emit(
@@ -171,7 +156,7 @@ def _emit_depthwise(
         reads=reads,
         writes=y.buffers,
         tile_ns=depthwise.CHANNELS * pixels * (window.taps * 0.03 + 0.3),
-        scratch=scratch,
+        scratch=scratch.size,
     )
     keep(node, builder, y)
     return None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.convolution.lanes import PIXELS, move_pixels, to_bytes, to_quads
+from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.layout import quad_rows
 from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
 from engine.lowering.ops._images import Place, image_place, panel_place
 from engine.lowering.ops._products import required
-from engine.lowering.panels import new_panel
 from engine.plan.steps import Layer, Record
 
 
@@ -19,9 +18,9 @@ def _emit(
     kernel: Kernel,
     places: tuple[Place, Place],
     shape: tuple[int, ...],
-    rows: int,
+    tiles: int,
 ) -> None:
-    """A move between two places of the pixels [b, p, c], in tiles of so many rows an image."""
+    """A move between two places of the pixels [b, p, c], in so many tiles an image."""
     images, pixels, channels = shape
     x, y = places
     builder.emit(
@@ -37,10 +36,10 @@ def _emit(
                 "fill": y.pitch - pixels,
             },
         ),
-        tiles=images * rows,
+        tiles=images * tiles,
         reads=x.buffers,
         writes=y.buffers,
-        tile_ns=(0.2 if kernel is move_pixels else 3.0) * pixels,
+        tile_ns=(0.2 if kernel is move_pixels else 3.0) * pixels * channels / tiles,
     )
 
 
@@ -52,7 +51,7 @@ def _pixels(node: Node, builder: Builder) -> Lowered:
         return None
     if value.dtype != U8:
         return f"no panels of {value.dtype}"
-    tensor, panel = builder.rows(value), new_panel(shape, quads=True)
+    tensor, panel = builder.rows(value), builder.new_panel(shape, quads=True)
     places = image_place(tensor, shape), panel_place(panel)
     _emit(node, builder, to_quads, places, shape, quad_rows(shape[2]))
     builder.quads[node[0]] = panel
@@ -60,9 +59,9 @@ def _pixels(node: Node, builder: Builder) -> Lowered:
 
 
 def _float_panel(node: Node, value: Value, builder: Builder) -> None:
-    panel, shape = new_panel(value.shape), value.shape
+    panel, shape = builder.new_panel(value.shape), value.shape
     places = image_place(builder.images[value], shape), panel_place(panel)
-    _emit(node, builder, move_pixels, places, shape, shape[2])
+    _emit(node, builder, move_pixels, places, shape, -(-shape[1] // CHUNK))
     builder.panels[value] = panel
 
 
@@ -73,7 +72,9 @@ def _image(node: Node, builder: Builder) -> Lowered:
     is_float = value.dtype == F32
     panel = builder.panel(value) if is_float else builder.quad_panel(value)
     places = panel_place(panel), image_place(builder.new_rows(node[0]), value.shape)
-    _emit(node, builder, move_pixels if is_float else to_bytes, places, value.shape, value.shape[2])
+    _, pixels, channels = value.shape
+    kernel, tiles = (move_pixels, -(-pixels // CHUNK)) if is_float else (to_bytes, channels)
+    _emit(node, builder, kernel, places, value.shape, tiles)
     return None
 
 

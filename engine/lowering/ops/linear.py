@@ -12,11 +12,13 @@ from engine.kernels.column_blocks_f32.pack import alive_blocks
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.choose import Choice
+from engine.lowering.ops._images import Seen
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
     Product,
     emit_product,
     integer_start,
+    operand,
     optional,
     product_choice,
     required,
@@ -76,7 +78,7 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     lanes, fours, eights = builder.deciding_lanes(value.shape, "f32"), facts.alive_4x1, facts.alive_8x1
     shape = ProductShape(m, k, facts.nonzeros, lanes, alive_4x1=fours, alive_8x1=eights)
     choice = product_choice(builder, "f32", shape)
-    x = builder.form(value, choice.row.reads)
+    x = operand(builder, value, choice.row)
     packed = builder.weights.lasting(
         weights,
         (choice.row.family, axes),
@@ -101,7 +103,7 @@ def signed_weights(node: Node, weights: Array) -> Array:
 class IntegerOperands:
     """What an integer product multiplies, and the row chosen for it; row_sums: sum_k w of each row."""
 
-    x: Panel
+    x: Panel | Seen
     packed: PackedWeights
     choice: Choice
     row_sums: Array
@@ -117,7 +119,7 @@ def integer_operands(node: Node, builder: Builder, weights: Array) -> IntegerOpe
     )
     shape = ProductShape(m, k, facts.nonzeros, builder.deciding_lanes(value.shape, "u8"), facts.alive_quads)
     choice = product_choice(builder, "u8", shape)
-    x = builder.form(value, choice.row.reads)
+    x = operand(builder, value, choice.row)
     packed = builder.weights.lasting(
         weights,
         (choice.row.family, axes, zero),

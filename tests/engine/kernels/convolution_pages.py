@@ -16,11 +16,12 @@ from kernel_runs import Array
 
 from engine.jit import Kernel
 from engine.kernels.convolution import depthwise
-from engine.kernels.convolution.lanes import PIXELS, move_pixels, to_bytes, to_quads
+from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.layout import Lanes, panel_rows
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
+from engine.lowering.panels import VECTORS_BEHIND
 
 # image, kernel, stride, dilation, begin, end: pixels below, at and above a panel; rows that end within a vector.
 WINDOWS_TRIED = (
@@ -57,7 +58,7 @@ def filled(dtype: np.dtype[np.void], fields: Mapping[str, int]) -> Array:
 
 def panel_bytes(lanes: Lanes, k: int) -> int:
     """Of a whole panel tensor, with the room that the lowering gives it."""
-    return panel_rows(k) * lanes.row_bytes * lanes.panels + 64
+    return panel_rows(k) * lanes.row_bytes * lanes.panels + VECTORS_BEHIND
 
 
 class Run:
@@ -96,7 +97,9 @@ class Run:
     def windows(self) -> None:
         w, lanes, channels = self.window, self.after, CHANNELS + 2
         planes = self.room(4 * IMAGES * channels * w.channel + 256)
-        call(to_planes, self.record(PLANES, {**self.planes(channels), "y": planes}), IMAGES * channels, 0)
+        copies = self.room(w.copies_bytes(self.before.width))
+        args = self.record(PLANES, {**self.planes(channels), "y": planes})
+        call(to_planes, args, IMAGES * channels, copies)
         k = channels * w.taps
         fields = {"x": planes, "image_bytes": 4 * channels * w.channel, "channel_bytes": 4 * w.channel}
         fields |= {"offsets": self.offsets, "taps": w.taps, "channels": channels, "plane_pitch": w.pitch}
@@ -108,7 +111,7 @@ class Run:
 
     def depthwise(self, *, quantized: bool) -> None:
         w, lanes = self.window, self.after
-        sums, flat, scratch = depthwise.scratch_bytes(w, lanes.pitch)
+        scratch = depthwise.Scratch.of(w, lanes.pitch, self.before.width)
         store = STORE_QUANTIZED if quantized else 0
         last = {"m": CHANNELS, "bias": self.room(4 * (CHANNELS + MARGIN)), "row_bytes": lanes.row_bytes}
         last |= {
@@ -133,11 +136,11 @@ class Run:
         }
         fields |= {"pitch": w.pitch, "height": w.result[0], "width": w.result[1], "lane_pitch": lanes.pitch}
         three = (w.kernel, w.stride, w.dilation) == ((3, 3), (1, 1), (1, 1))
-        fields |= {"three": int(three), "sums": sums, "flat": flat}
+        fields |= {"three": int(three), "sums": scratch.sums, "flat": scratch.flat, "copies": scratch.copies}
         fields |= {"epilogue": self.record(EPILOGUE, last).ctypes.data}
         kernel = depthwise.DEPTHWISE_U8 if quantized else depthwise.DEPTHWISE_F32
         args = self.record(depthwise.DEPTHWISE, fields)
-        call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch))
+        call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch.size))
 
     def moves(self) -> None:
         """An image to a panel and back, of numbers and of bytes."""
@@ -149,13 +152,14 @@ class Run:
             x = self.fence(np.ones(size, np.uint8))
             fields = {"x_base": x, "x_row": pixels * item, "x_panel": pixels * CHANNELS * item}
             fields |= {"x_width": pixels, "x_pitch": pixels, "channels": CHANNELS, "pixels": pixels}
-            rows = CHANNELS if item == 4 else -(-CHANNELS // 4)
+            rows = -(-pixels // CHUNK) if item == 4 else -(-CHANNELS // 4)
             args = self.record(PIXELS, {**fields, **y, "fill": lanes.pitch - pixels})
             call(there, args, IMAGES * rows, 0)
             swapped = {**fields, **y}
             for name in ("base", "row", "panel", "width", "pitch"):
                 swapped[f"x_{name}"], swapped[f"y_{name}"] = swapped[f"y_{name}"], swapped[f"x_{name}"]
-            call(back, self.record(PIXELS, swapped), IMAGES * CHANNELS, 0)
+            tiles = rows if item == 4 else CHANNELS
+            call(back, self.record(PIXELS, swapped), IMAGES * tiles, 0)
 
 
 def main(kind: str) -> None:

@@ -173,25 +173,6 @@ def test_reductions_of_copies_are_copies_of_reductions(axes: tuple[int, ...], ke
     assert (source.shape == (2, 1, 3)) is (not {0, 2} & set(axes))
 
 
-@pytest.mark.parametrize("biased", [True, False])
-def test_normalisation_by_channel_goes_into_the_convolution(biased: bool) -> None:
-    b = ModelBuilder()
-    x = b.input("x", np.float32, (2, 3, 6, 6))
-    weights = [b.weight(random(4, 3, 3, 3))] + ([b.weight(random(4, seed=8))] if biased else [])
-    statistics = [b.weight(np.abs(random(4, seed=seed)) + np.float32(0.2)) for seed in range(4)]
-    b.output(b.op("BatchNormalization", b.op("Conv", x, *weights), *statistics, epsilon=1e-3))
-    check(b, {"x": random(2, 3, 6, 6)}, {"Conv": 1})
-
-
-def test_normalisation_by_channel_of_what_is_read_elsewhere_is_arithmetic() -> None:
-    b = ModelBuilder()
-    x = b.input("x", np.float32, (2, 4, 6))
-    y = b.op("Conv", x, b.weight(random(4, 4, 3)))
-    statistics = [b.weight(np.abs(random(4, seed=seed)) + np.float32(0.2)) for seed in range(4)]
-    b.output(b.op("BatchNormalization", y, *statistics), b.op("Relu", y))
-    check(b, {"x": random(2, 4, 6)}, {"Conv": 1, "Mul": 1, "Add": 1, "Relu": 1})
-
-
 @pytest.mark.parametrize("axis", [0, 1, -2])
 def test_softmax_over_features_is_over_the_last_axis(axis: int) -> None:
     b, x = fed()

@@ -1,0 +1,77 @@
+"""A product over windows that are never laid out as a whole: panel by panel, each where its member works.
+
+    tile:  planes ── windows of one panel, to scratch ── a product kernel over some strips
+
+The product kernel is one of any family: it is called by its address, with a record of its own that says that the panel
+lies in scratch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.jit import instruction, ir, kernel, record
+from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, gather, windows_of
+from engine.kernels.products.arguments import PRODUCT
+from engine.kernels.simd.arithmetic import least
+from engine.kernels.simd.memory import read_i32, read_i64, write_i64
+
+FUSED = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "windows",  # address of a WINDOWS record, whose y is not used
+            "product",  # address of a PRODUCT record, whose x is not used; its panel_block is 1
+            "kernel",  # address of the product kernel
+            "strips",
+            "parts",  # tiles of a panel
+            "part_strips",  # strips of a tile
+            "panel_bytes",  # of a panel's windows, with what is written and read behind them
+        )
+    ],
+    align=True,
+)
+fused_of = record(FUSED)
+_RECORD = PRODUCT.itemsize
+_X, _X_PANEL = (int(PRODUCT.fields[name][1]) for name in ("x", "x_panel"))  # type: ignore[index]
+# In front of the panel in scratch: runs, and the product's record.
+_FRONT = RUNS_BYTES + -(-_RECORD // 64) * 64
+
+
+def scratch_bytes(panel_bytes: int, product_scratch: int) -> int:
+    """Bytes that a member needs."""
+    return _FRONT + panel_bytes + product_scratch
+
+
+def _call(builder: ir.IRBuilder, address: Any, *arguments: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
+    builder.call(builder.inttoptr(address, ir.PointerType(kind)), arguments)
+
+
+_run_kernel = instruction("void", ("i64",) * 5, _call)
+
+
+@kernel("convolution")
+def convolve(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    """A tile is a part of the strips by one panel; parts of one panel follow each other, and share its windows."""
+    a = fused_of(args)
+    w = windows_of(a.windows)
+    own, x, last = scratch + RUNS_BYTES, scratch + _FRONT, -1
+    for index in range(tile_begin, tile_end):
+        panel = index // a.parts
+        first = (index - panel * a.parts) * a.part_strips
+        if panel != last:
+            count = find_runs(w, panel, scratch)
+            y = x
+            for tap in range(w.taps):
+                gather(w, w.x + read_i32(w.offsets + 4 * tap), y, w.channels, scratch, count)
+                y += w.channels * w.row_bytes
+            last = panel
+        for at in range(0, _RECORD, 8):
+            write_i64(read_i64(a.product + at), own + at)
+        write_i64(x, own + _X)
+        write_i64(0, own + _X_PANEL)
+        begin, end = panel * a.strips + first, panel * a.strips + least(first + a.part_strips, a.strips)
+        _run_kernel(a.kernel, own, begin, end, x + a.panel_bytes)
