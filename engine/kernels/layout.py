@@ -55,13 +55,13 @@ class Lanes:
         return -(-self.outer * self.pitch // self.width)
 
     @property
-    def last(self) -> int:
-        """Lanes of the last panel that are not beyond the last sequence."""
-        return self.outer * self.pitch - (self.panels - 1) * self.width
-
-    @property
     def row_bytes(self) -> int:
         return 4 * self.width
+
+    @property
+    def last_bytes(self) -> int:
+        """Bytes of the last panel's row that hold lanes."""
+        return 4 * (self.outer * self.pitch - (self.panels - 1) * self.width)
 
     @property
     def vectors(self) -> int:

@@ -94,7 +94,7 @@ def _regular(plan: Ragged) -> None:
     _set_tiles(plan, plan.lanes.vectors, plan.lanes.panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = plan.lanes.panels, block
-        record["last_bytes"] = 4 * plan.lanes.last
+        record["last_bytes"] = plan.lanes.last_bytes
     for take in plan.takes:
         take.table[:] = take.regular
     _point(plan, 0, 0, 0)
