@@ -45,8 +45,8 @@ def _fault(node: Node, sources: set[Node]) -> str | None:
 
 
 def _type_fault(node: Node) -> str | None:
-    wanted = OPS[node.op].attributes
-    if wanted is not None and wanted != node.attrs.keys():
+    wanted, optional = OPS[node.op].attributes, OPS[node.op].optional
+    if wanted is not None and not wanted <= node.attrs.keys() <= wanted | optional:
         return f"its attributes should be {', '.join(sorted(wanted))}"
     try:
         expected = infer(node.op, node.attrs, node.inputs)

@@ -35,6 +35,7 @@ class Op:
     shapes       (attrs, inputs) -> one shape per output; asked only when every input's shape is known
     arity        fewest and most inputs
     attributes   names of the attributes, for operators that must have exactly these; None where not checked
+    optional     names of attributes that may be there besides
     elementwise  each element of the one output depends on the broadcast elements of the inputs alone
     """
 
@@ -45,6 +46,7 @@ class Op:
     arity: tuple[int, int] = (1, 1)
     elementwise: bool = False
     attributes: frozenset[str] | None = None
+    optional: frozenset[str] = frozenset()
 
 
 def need(condition: bool, message: str) -> None:

@@ -4,20 +4,22 @@ A quantisation is a pair (scale float32, zero_point int); to round x by it is
 clip(rint(x / scale) + zero_point, 0, 255), a true division, half to even.
 `activation` is a name of ACTIVATIONS, or a tuple of a name and the numbers that it takes.
 `store` says how results leave a step: None f32; ("quantized", scale, zero_point) uint8, rounded;
-("centred", scale, zero_point) f32 whole numbers, rounded minus zero_point.
+("centred", scale, zero_point) f32 whole numbers, rounded minus zero_point; ("rounded", scale, zero_point) those
+times scale.
 Weights and tables are constants; `weight_axes` is "km" for w[k, m] and "mk" for w[m, k].
 
 linear(x[..., k], w, bias[m]?, residual[..., m]?)
     activation(x.w + bias + residual), stored.    attrs: weight_axes, activation, store
 quantized_linear(xq u8[..., k], w i8 | u8, scale[1 | m], bias_i32[m]?, bias[m]?, residual[..., m]?)
     p = f32(sum of (xq - zero_point)(w - weight_zero) + bias_i32) * scale, the sum exact in int32
-    p = (p rounded - zero point) * scale of `product`, unless that is None
-    activation(p + bias + residual), stored.      attrs: as linear, and zero_point, weight_zero, product
+    p = (p rounded - zero point) * scale of `product`, unless that is None; a third number of it is that scale
+    p = p + bias; rounded and dequantised by `summed`, where it is there
+    activation(p + residual), stored.      attrs: as linear, and zero_point, weight_zero, product, summed?
 layer_norm(x, gain[k], bias[k]?)
     over the last axis. With `quantize` a pair there is a second output, the rows rounded to uint8;
     with `rounded` the first output is those numbers dequantised again.    attrs: epsilon, quantize, rounded
-quantize(x), centre(x)
-    x rounded to uint8; x rounded, minus zero_point, f32.    attrs: scale, zero_point
+quantize(x), centre(x), rounded(x)
+    x rounded to uint8; x rounded, minus zero_point, f32; that times scale.    attrs: scale, zero_point
 embedding(ids, table[v, k], residual?)
     rows of the table plus residual; the result has the broadcast shape of both, the residual's own.
     attrs: quantisation (a pair for 8-bit tables: (row - zero_point) * scale; None for f32)
@@ -109,10 +111,17 @@ def rounded(x: Array, quantisation: Quantisation) -> Array:
     return np.asarray(whole_numbers(x, quantisation) * np.float32(quantisation[0]))
 
 
+STORED: dict[str, Callable[[Array, Quantisation], Array]] = {
+    "quantized": to_eight_bits,
+    "centred": whole_numbers,
+    "rounded": rounded,
+}
+
+
 def _stored(y: Array, store: tuple[str, Any, int] | None) -> Array:
     if store is None:
         return np.asarray(y, np.float32)
-    return (to_eight_bits if store[0] == "quantized" else whole_numbers)(y, store[1:])
+    return STORED[store[0]](y, store[1:])
 
 
 def finished(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None) -> tuple[Array, ...]:
@@ -148,7 +157,10 @@ def finished_sums(
         sums = sums + bias_i32
     y = sums.astype(np.float32) * scale
     if attrs["product"] is not None:
-        y = rounded(y, attrs["product"])
+        step, zero_point, scale = (*attrs["product"], attrs["product"][0])[:3]
+        y = whole_numbers(y, (step, zero_point)) * np.float32(scale)
+    if attrs.get("summed") is not None:
+        y, bias = rounded(y if bias is None else y + bias, attrs["summed"]), None
     return finished(attrs, y, bias, residual)
 
 
@@ -322,6 +334,10 @@ def _centre(attrs: Attrs, x: Array) -> tuple[Array, ...]:
     return (whole_numbers(x, (attrs["scale"], attrs["zero_point"])),)
 
 
+def _rounded(attrs: Attrs, x: Array) -> tuple[Array, ...]:
+    return (rounded(x, (attrs["scale"], attrs["zero_point"])),)
+
+
 PAIR = frozenset({"scale", "zero_point"})
 EPILOGUE = frozenset({"weight_axes", "activation", "store"})
 ATTENTION = frozenset(
@@ -357,7 +373,9 @@ ROWS = (
         _quantized_linear_shapes,
         (3, 6),
         attributes=EPILOGUE | {"zero_point", "weight_zero", "product"},
+        optional=frozenset({"summed"}),
     ),
+    Op("rounded", _rounded, fixed_dtype(FLOAT32), first_shape, elementwise=True, attributes=PAIR),
     Op(
         "weighted_sum",
         _weighted_sum,

@@ -3,9 +3,11 @@
     sums (int32 or float32, in scratch, [row][lane])
       -> float32, * scale[row]       integer sums only
       -> rounded to 8 bits and back  where the graph quantises the product on its own
-      -> + bias[row] (+ residual)
+      -> + bias[row]
+      -> rounded to 8 bits and back  where the graph quantises this sum
+      -> + residual
       -> activation
-      -> f32 panel | u8 quads | whole numbers around the zero point, as an f32 panel
+      -> f32 panel | u8 quads | whole numbers around the zero point, or these dequantised, as an f32 panel
 
 The program is data (`EPILOGUE`); the sums, a few KiB that are hot in L1, are read once.
 """
@@ -49,7 +51,7 @@ ACTIVATIONS = {
     "clip": 10,
 }
 # Forms of the result.
-STORE_F32, STORE_QUANTIZED, STORE_CENTRED = 0, 1, 2
+STORE_F32, STORE_QUANTIZED, STORE_CENTRED, STORE_ROUNDED = 0, 1, 2, 3
 
 EPILOGUE = np.dtype(
     [
@@ -71,6 +73,9 @@ EPILOGUE = np.dtype(
         ("product_step", np.float32),  # quantisation scale of the product alone; 0: none
         ("first_number", np.float32),  # that the activation takes: a slope, or the lower bound
         ("second_number", np.float32),  # an offset, or the upper bound
+        ("product_scale", np.float32),  # by which the rounded product is dequantised; 0: by product_step
+        ("summed_step", np.float32),  # quantisation scale of product and bias; 0: none
+        ("summed_zero", np.int64),
     ],
     align=True,
 )
@@ -121,6 +126,9 @@ class Program(NamedTuple):
     zero_point: int
     step: Any
     product_step: Any
+    product_scale: Any
+    summed_step: Any
+    summed_zero: int
     first_number: Any
     second_number: Any
 
@@ -140,6 +148,9 @@ def program_of(e: Any) -> Program:
         e.zero_point,
         e.step,
         e.product_step,
+        e.product_scale,
+        e.summed_step,
+        e.summed_zero,
         e.first_number,
         e.second_number,
     )
@@ -209,9 +220,13 @@ def value_of(p: Any, x: Any, scale: Any, bias: Any, residual: int) -> Any:
     if p.integer != 0:
         x = to_float(bits_of(x)) * scale
     if p.product_step != np.float32(0):
-        x = rounded(x, splat_f32(p.product_step), splat_i32(p.product_zero))
+        zero = splat_i32(p.product_zero)
+        factor = p.product_scale if p.product_scale != np.float32(0) else p.product_step
+        x = to_float(quantized(x, splat_f32(p.product_step), zero) - zero) * splat_f32(factor)
     if p.bias != 0:
         x = x + bias
+    if p.summed_step != np.float32(0):
+        x = rounded(x, splat_f32(p.summed_step), splat_i32(p.summed_zero))
     if p.residual != 0:
         x = x + load_f32(residual)
     return _activated(p, x)
@@ -231,6 +246,12 @@ def quad_of(sums: int, stride: int, rows: int, step: Any, zero_point: Any) -> An
 
 
 @inner
+def factor_of(e: Any) -> Any:
+    """What whole numbers are multiplied by before they are stored as float32."""
+    return e.step if e.store == STORE_ROUNDED else np.float32(1)
+
+
+@inner
 def store_rows(e: Any, sums: int, stride: int, row: int, rows: int, y: int, lane_bytes: int) -> None:
     """Store finished float32 rows in the epilogue's form.
 
@@ -243,11 +264,12 @@ def store_rows(e: Any, sums: int, stride: int, row: int, rows: int, y: int, lane
             for lane in range(0, lane_bytes, 64):
                 quad = quad_of(sums + r * stride + lane, stride, rows - r, step, zero_point)
                 store_i32(quad, y + (row + r) // 4 * e.row_bytes + lane)
-    elif e.store == STORE_CENTRED:
+    elif e.store != STORE_F32:
+        factor = splat_f32(factor_of(e))
         for r in range(rows):
             for lane in range(0, lane_bytes, 64):
                 whole = quantized(load_f32(sums + r * stride + lane), step, zero_point) - zero_point
-                store_f32(to_float(whole), y + (row + r) * e.row_bytes + lane)
+                store_f32(to_float(whole) * factor, y + (row + r) * e.row_bytes + lane)
     else:
         for r in range(rows):
             for lane in range(0, lane_bytes, 64):
@@ -303,13 +325,13 @@ def _finish_floats(
     e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
 ) -> None:
     p, row_bytes = program_of(e), e.row_bytes
-    step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
+    step, zero_point, factor = splat_f32(p.step), splat_i32(p.zero_point), splat_f32(factor_of(p))
     for r in range(rows):
         scale, bias = row_scale(p, row + r), row_bias(p, row + r)
         for lane in range(0, lane_bytes, 64):
             x = value_of(p, load_f32(sums + r * stride + lane), scale, bias, residual + r * row_bytes + lane)
-            if p.store == STORE_CENTRED:
-                x = to_float(quantized(x, step, zero_point) - zero_point)
+            if p.store != STORE_F32:
+                x = to_float(quantized(x, step, zero_point) - zero_point) * factor
             store_f32(x, y + r * row_bytes + lane)
 
 

@@ -16,9 +16,10 @@ import numpy as np
 from engine.jit import inner, record
 from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import (
-    STORE_CENTRED,
+    STORE_F32,
     STORE_QUANTIZED,
     epilogue_of,
+    factor_of,
     program_of,
     quantized,
     row_bias,
@@ -71,7 +72,7 @@ def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
         a, block = product_of(args), pending_of(pending)
         e = epilogue_of(a.epilogue)
         p = program_of(e)
-        step, zero_point = splat_f32(e.step), splat_i32(e.zero_point)
+        step, zero_point, factor = splat_f32(e.step), splat_i32(e.zero_point), splat_f32(factor_of(p))
         for unit in range(begin, least(end, block.units)):
             tile, group = unit >> 2, unit & 3
             lane, row = (tile & columns - 1) * 64, block.row + (tile >> columns - 1) * TILE_ROWS + 4 * group
@@ -90,8 +91,8 @@ def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
                 for r in range(rows):
                     x, scale = sums_of(a, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
                     x = value_of(p, x, scale, row_bias(p, row + r), residual + r * e.row_bytes)
-                    if e.store == STORE_CENTRED:
-                        x = to_float(quantized(x, step, zero_point) - zero_point)
+                    if e.store != STORE_F32:
+                        x = to_float(quantized(x, step, zero_point) - zero_point) * factor
                     store_f32(x, block.y + (row + r) * e.row_bytes + lane)
 
     return finish_units

@@ -13,7 +13,14 @@ from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.windows import WINDOWS
 from engine.kernels.cost import even_block, panels_of_block
 from engine.kernels.products.arguments import PRODUCT
-from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE, STORE_CENTRED, STORE_F32, STORE_QUANTIZED
+from engine.kernels.products.epilogue import (
+    ACTIVATIONS,
+    EPILOGUE,
+    STORE_CENTRED,
+    STORE_F32,
+    STORE_QUANTIZED,
+    STORE_ROUNDED,
+)
 from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
@@ -26,6 +33,9 @@ STRIP_MARGIN = 96
 # A product over windows: tiles for each member, strips of a tile at least, as its windows are laid out for each, and
 # panels for each member below which windows are laid out by a step of their own.
 PARTS_EACH, LEAST_STRIPS, PANELS_EACH = 4, 4, 2
+
+
+_STORES = {"quantized": STORE_QUANTIZED, "centred": STORE_CENTRED, "rounded": STORE_ROUNDED}
 
 
 def optional(node: Node, index: int) -> Value | None:
@@ -48,7 +58,7 @@ def store_fields(store: tuple[str, float, int] | None) -> dict[str, Field]:
         return {"store": STORE_F32}
     kind, step, zero_point = store
     return {
-        "store": STORE_QUANTIZED if kind == "quantized" else STORE_CENTRED,
+        "store": _STORES[kind],
         "step": float(step),
         "zero_point": int(zero_point),
     }

@@ -150,8 +150,15 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         **epilogue_bias(node, builder, 4, m),
     }
     if node.attrs["product"] is not None:
-        step, zero_point = node.attrs["product"]
-        epilogue |= {"product_step": float(step), "product_zero": int(zero_point)}
+        step, zero_point, scale = (*node.attrs["product"], node.attrs["product"][0])[:3]
+        epilogue |= {
+            "product_step": float(step),
+            "product_zero": int(zero_point),
+            "product_scale": float(scale),
+        }
+    if node.attrs.get("summed") is not None:
+        step, zero_point = node.attrs["summed"]
+        epilogue |= {"summed_step": float(step), "summed_zero": int(zero_point)}
     x, packed, choice = operands.x, operands.packed, operands.choice
     emit_product(
         node, builder, Product(x, packed, choice, epilogue, optional(node, 5), Location(Fixed(start)))

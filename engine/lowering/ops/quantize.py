@@ -1,4 +1,4 @@
-"""quantize and centre: an f32 panel stored in another form."""
+"""quantize, centre and rounded: an f32 panel stored in another form."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from engine.lowering.ops._products import keep, required, result_panel, store_fi
 from engine.plan.steps import Field, Layer, Record, Span
 
 
-def _lower_as(kind: str) -> OpLowering:
+def _lower_as(kind: str, form: str) -> OpLowering:
     def lower(node: Node, builder: Builder) -> Lowered:
         if not node[0].shape:
             return "it has no features"
-        store = (
-            "quantized" if kind == "quantize" else "centred",
-            node.attrs["scale"],
-            node.attrs["zero_point"],
-        )
+        store = (form, node.attrs["scale"], node.attrs["zero_point"])
         x, y = builder.panel(required(node, 0)), result_panel(node, builder, store)
         epilogue: dict[str, Field] = {
             **store_fields(store),
@@ -48,4 +44,8 @@ def _lower_as(kind: str) -> OpLowering:
     return OpLowering(kind, lower)
 
 
-LOWERINGS = (_lower_as("quantize"), _lower_as("centre"))
+LOWERINGS = (
+    _lower_as("quantize", "quantized"),
+    _lower_as("centre", "centred"),
+    _lower_as("rounded", "rounded"),
+)

@@ -1,21 +1,21 @@
 """Values that are rounded to 8 bits but used as f32.
 
-    x ── quantize(s, z) ── DequantizeLinear(s, z) ── y    =>    x ── centre(s, z) ── Mul(s) ── y
+    x ── quantize(s, z) ── DequantizeLinear(s, z) ── y    =>    x ── rounded(s, z) ── y
+    quantized_linear(store rounded) ── Add(r) ── y        =>    quantized_linear(summed, residual = r) ── y
 
-Both are (q - z) * s with one rounding. Normalised rows have a better way of their own.
+Normalised rows have a better way of their own. The second not when another node reads the rounded results.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from engine.graph import Node, Uses, Value, constant, node, rule
-from engine.graph.pattern import is_op
-from engine.passes.quantisation import Quantisation, centre, dequantised, rounding
+from engine.graph import Node, Uses, Value, node, rule
+from engine.graph.pattern import either_way, is_op
+from engine.passes.fuse.epilogue import RESIDUAL
+from engine.passes.quantisation import Quantisation, dequantised, rounding
 
 
 @rule("DequantizeLinear")
-def centre_and_scale(step: Node, uses: Uses) -> Value | None:
+def round_in_place(step: Node, uses: Uses) -> Value | None:
     """Round without leaving f32."""
     found = rounding(step[0])
     if found is not None:
@@ -30,8 +30,25 @@ def centre_and_scale(step: Node, uses: Uses) -> Value | None:
 
 
 def _rounded(x: Value, parameters: Quantisation, name: str) -> Value:
-    scale = constant(np.asarray(parameters.scale))
-    return node("Mul", centre(x, parameters, name), scale, name=name)[0]
+    return node("rounded", x, name=name, scale=parameters.scale, zero_point=parameters.zero_point)[0]
 
 
-RULES = (centre_and_scale,)
+@rule("Add")
+def add_to_rounded(add: Node, uses: Uses) -> Value | None:
+    """A product that is rounded before something is added keeps that rounding, in its own step."""
+    for product, addend in either_way(add):
+        if not is_op(product, "quantized_linear") or uses[product] != 1 or addend == product:
+            continue
+        inputs, attrs = product.node.inputs, product.node.attrs
+        store = attrs["store"]
+        if store is None or store[0] != "rounded" or attrs["activation"] != "none":
+            continue
+        free = len(inputs) <= RESIDUAL[product.op] and attrs.get("summed") is None
+        if free and addend.type == product.type == add.types[0]:
+            whole = (*inputs, *(None,) * (RESIDUAL[product.op] - len(inputs)), addend)
+            changed = {**attrs, "store": None, "summed": store[1:]}
+            return node(product.op, *whole, name=product.node.name, **changed)[0]
+    return None
+
+
+RULES = (round_in_place, add_to_rounded)

@@ -2,6 +2,7 @@
 
     linear ── quantize(s, z) ── y    =>    linear(store = ("quantized", s, z)) ── y
     linear ── centre(s, z) ── y      =>    linear(store = ("centred", s, z)) ── y
+    linear ── rounded(s, z) ── y     =>    linear(store = ("rounded", s, z)) ── y
 
 The other products and attention alike. Not when another node reads the unrounded results.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from engine.graph import Node, Uses, Value, node, rule
 from engine.graph.pattern import first_input, is_op
 
-FORMS = {"quantize": "quantized", "centre": "centred"}
+FORMS = {"quantize": "quantized", "centre": "centred", "rounded": "rounded"}
 COMPUTING = (
     "linear",
     "weight_only_linear",
@@ -24,7 +25,7 @@ COMPUTING = (
 )
 
 
-@rule("quantize", "centre")
+@rule(*FORMS)
 def store_rounded(step: Node, uses: Uses) -> Value | None:
     """Let the step that computes the numbers store them rounded."""
     x = first_input(step[0])

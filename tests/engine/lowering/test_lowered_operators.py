@@ -273,7 +273,7 @@ def test_byte_table(shape: tuple[int, ...]) -> None:
     check([node("byte_table", stored, table=table)[0]], {x: array})
 
 
-@pytest.mark.parametrize("op", ["quantize", "centre"])
+@pytest.mark.parametrize("op", ["quantize", "centre", "rounded"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_quantize(op: str, shape: tuple[int, ...]) -> None:
     x, array = fed("x", SOURCE.integers(-300, 300, shape).astype(np.float32) / 2)

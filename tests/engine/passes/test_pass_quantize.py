@@ -99,7 +99,7 @@ def test_norm_whose_rows_are_read_rounded_and_unrounded() -> None:
 def test_rounding_between_f32_operators_stays_in_f32(zero: int, dtype: type) -> None:
     b, x = fed()
     b.output(b.op("Exp", rounded(b, b.op("Sin", x), 0.01, zero, dtype)))
-    check(b, FEEDS, {"Sin": 1, "centre": 1, "Mul": 1, "Exp": 1}, exact=True)
+    check(b, FEEDS, {"Sin": 1, "rounded": 1, "Exp": 1}, exact=True)
 
 
 def moved_before(b: ModelBuilder, x: str) -> str:
@@ -122,7 +122,7 @@ def moved_and_rounded_again(b: ModelBuilder, x: str) -> str:
 def test_movement_comes_before_rounding(form: Callable[[ModelBuilder, str], str]) -> None:
     b, x = fed()
     b.output(b.op("Exp", form(b, x)))
-    check(b, FEEDS, {"Transpose": 1, "centre": 1, "Mul": 1, "Exp": 1}, exact=True)
+    check(b, FEEDS, {"Transpose": 1, "rounded": 1, "Exp": 1}, exact=True)
 
 
 def test_rounding_twice_on_two_scales_is_two_roundings() -> None:
@@ -150,3 +150,42 @@ def test_different_parameters_on_both_sides_are_kept() -> None:
     q = b.op("QuantizeLinear", x, b.number(0.1), b.number(7, np.uint8))
     b.output(b.op("DequantizeLinear", q, b.number(0.2), b.number(9, np.uint8)))
     check(b, FEEDS, {"quantize": 1, "DequantizeLinear": 1}, exact=True)
+
+
+def test_roundings_around_a_bias_and_a_residual_are_one_step() -> None:
+    b, x = fed()
+    q = rounded(b, x)
+    product = rounded(b, b.op("MatMul", q, weight(b, K, K)), 0.25, 121)
+    summed = rounded(b, b.op("Add", b.weight(random(K)), product), 0.3, 99)
+    b.output(b.op("Exp", rounded(b, b.op("Add", summed, b.op("Sin", x)), 0.5, 130)))
+    wanted = {"quantize": 1, "Sin": 1, "quantized_linear": 1, "Exp": 1}
+    found = node_of(check(b, FEEDS, wanted, exact=True), "quantized_linear")
+    assert found.attrs["product"] == (np.float32(0.25), 121)
+    assert found.attrs["summed"] == (np.float32(0.3), 99)
+    assert found.attrs["store"] == ("rounded", np.float32(0.5), 130)
+
+
+@pytest.mark.parametrize("step", [0.25, 0.04])
+def test_bytes_of_a_product_take_their_bias_in_its_step(step: float) -> None:
+    b, x = fed()
+    pair = b.number(0.0625), b.number(99, np.uint8)
+    operands = (b.op("QuantizeLinear", x, *pair), *pair)
+    w = np.random.default_rng(5).integers(-20, 20, (K, M)).astype(np.int8)
+    weights = (b.weight(w), b.number(0.01), b.number(0, np.int8))
+    scale, zero = b.number(step), b.number(120, np.uint8)
+    y = b.op("DequantizeLinear", b.op("QLinearMatMul", *operands, *weights, scale, zero), scale, zero)
+    b.output(rounded(b, b.op("Add", y, b.weight(random(M))), 0.3, 140))
+    after = check(b, FEEDS, {"quantize": 1, "quantized_linear": 1}, exact=True, peer=False)
+    found = node_of(after, "quantized_linear").attrs
+    assert found["product"] == (np.float32(1), 120, np.float32(step))
+    assert found["store"] == ("rounded", np.float32(0.3), 140)
+
+
+def test_bytes_of_a_product_that_are_read_elsewhere_stay() -> None:
+    b, x = fed()
+    pair = b.number(0.0625), b.number(99, np.uint8)
+    weights = (b.weight(np.ones((K, M), np.int8)), b.number(0.01), b.number(0, np.int8))
+    q = b.op("QLinearMatMul", b.op("QuantizeLinear", x, *pair), *pair, *weights, b.number(0.25), pair[1])
+    y = b.op("Add", b.op("DequantizeLinear", q, b.number(0.25), pair[1]), b.weight(random(M)))
+    b.output(y, q)
+    check(b, FEEDS, {"quantize": 1, "quantized_linear": 1, "DequantizeLinear": 1, "Add": 1}, peer=False)
