@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine import OptionError, SparselaneError
-from pipelines.command import Parser, one_line
+from engine import OptionError
+from pipelines.command import Parser, exit_code
 from pipelines.images import open_image
 from pipelines.pipeline import Pipeline
 
@@ -137,13 +137,8 @@ def _parser(program: str) -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m pipelines.annotate") -> int:
-    """The command; 0, or 2 when something that was asked for cannot be had."""
-    try:
-        _annotate(_parser(program).parse_args(arguments))
-    except (SparselaneError, OSError, TypeError, ValueError, NotImplementedError) as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        return 2
-    return 0
+    """The command; its exit code."""
+    return exit_code(lambda: _annotate(_parser(program).parse_args(arguments)))
 
 
 def _annotate(given: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from pydantic import ValidationError
 
-from engine import OptionError
+from engine import OptionError, SparselaneError
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,6 +21,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         found = f"{message}. See {self.prog} --help."
         raise OptionError(found)
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    """Run the command; 0, or 2 and a line on standard error when something that was asked for cannot be had."""
+    try:
+        command()
+    except (SparselaneError, TypeError, ValueError, OSError, RuntimeError) as error:
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        return 2
+    return 0
 
 
 def one_line(error: BaseException) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine import OptionError, SparselaneError
-from pipelines.command import Parser, one_line
+from engine import OptionError
+from pipelines.command import Parser, exit_code, one_line
 from pipelines.pipeline import Pipeline
 
 
@@ -39,13 +39,8 @@ def _parser(program: str) -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m pipelines.infer") -> int:
-    """The command; 0, or 2 when something that was asked for cannot be had."""
-    try:
-        _answer_all(_parser(program).parse_args(arguments))
-    except (SparselaneError, TypeError, ValueError, OSError, RuntimeError) as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        return 2
-    return 0
+    """The command; its exit code."""
+    return exit_code(lambda: _answer_all(_parser(program).parse_args(arguments)))
 
 
 def _answer_all(given: Any) -> None:
