@@ -197,8 +197,8 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps, finish:
             if not compressed:
                 w = a.w + (strip * a.k + first) * step_bytes
             for column in range(0, last, columns):
-                lane, block = column // vectors, scratch + sums
-                x = a.x + (panel + lane) * a.x_panel + column % vectors * gap + first * advance
+                taken, vector, block = column // vectors, column % vectors, scratch + sums
+                x = a.x + (panel + taken) * a.x_panel + vector * gap + first * advance
                 block += column // columns * block_bytes * (steps < a.k)
                 if first == 0:
                     begin(scratch)
@@ -207,12 +207,12 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps, finish:
                 fresh = (masks + first * mask_bytes) * (column == 0)
                 source = multiply(args, scratch, w, x, gap, steps, source, fresh, ring)
                 # The block before may wait where this one's sums go.
-                finish(args, scratch + pending, columns * least(steps, FINISHED_AFTER), units)
-                pending_of(scratch + pending).units = 0
+                waiting = pending_of(scratch + pending)
+                finish(args, scratch + pending, columns * least(steps, FINISHED_AFTER), waiting.units)
+                waiting.units = 0
                 save(scratch, block)
                 if first + steps == a.k:
-                    at = column % vectors * 64
-                    wait(args, scratch + pending, block, units, ROWS * strip, panel + lane, at)
+                    wait(args, scratch + pending, block, units, ROWS * strip, panel + taken, 64 * vector)
 
     return multiply_run
 
@@ -236,7 +236,8 @@ def tile_kernel(family: str, width: int, form: TileForm) -> Kernel:
             strip, panel, panels = strip_and_run(a, index, tile_end, RUN)
             index += panels
             multiply_run(args, scratch, strip, panel, panels, tile_end - index)
-        finish(args, scratch + pending, 0, waiting.units)
+        # From unit 0, which as a literal would have `finish` compiled once more.
+        finish(args, scratch + pending, index - tile_end, waiting.units)
         release(scratch)
 
     return multiply

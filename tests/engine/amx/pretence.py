@@ -80,6 +80,8 @@ def begin() -> None:
     features = llvm.get_host_cpu_features()
     features.update(dict.fromkeys(TILE_FEATURES, True))
     llvm.get_host_cpu_features = lambda: features
+    # Code is scheduled as for a CPU that has AMX; what this one lacks is named among the features, as lacking.
+    llvm.get_host_cpu_name = lambda: "sapphirerapids"
     ctypes.CDLL = _System  # type: ignore[misc]
     traps = install()
 

@@ -38,6 +38,9 @@ RUNS = {
     "models": Run(_MODELS, "", 100_000),
 }
 SLOW_RUNS = {
+    "choices": Run(
+        ("engine/api/test_whole_models.py", "engine/lowering/test_choice_of_rows.py"), "", 100_000, ""
+    ),
     "permission": Run(("engine/jit/test_target.py",), "", 0, ""),
     "plans": Run(
         ("engine/lowering/test_tile_rows.py", "engine/lowering/test_tiled_attention.py"), "", 10_000, ""

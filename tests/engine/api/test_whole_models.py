@@ -11,6 +11,7 @@ import pytest
 from reference.onnx_builder import ModelBuilder
 
 from engine import Engine, explain
+from engine.jit import active_level
 from engine.utils import model_to_path
 
 pytestmark = pytest.mark.xdist_group("cores")
@@ -89,19 +90,20 @@ def test_results_do_not_depend_on_threads(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "kernels"),
+    ("form", "kernel", "on_tiles"),
     [
-        ("sparsity=0.9", {"csr_f32"}),
-        ("sparsity=0", {"dense_f32"}),
-        ("form=qdq&sparsity=0", {"dense_int8"}),
-        ("form=qdq&sparsity=0.9", {"sparse_int8"}),
-        ("form=int&sparsity=0.9&block=4", {"block4_int8"}),
+        ("sparsity=0.9", "csr_f32", "csr_f32"),
+        ("sparsity=0", "dense_f32", "amx_f32"),
+        ("form=qdq&sparsity=0", "dense_int8", "amx_int8"),
+        ("form=qdq&sparsity=0.9", "sparse_int8", "amx_int8_compressed"),
+        ("form=int&sparsity=0.9&block=4", "block4_int8", "amx_int8_compressed"),
     ],
 )
-def test_kernels_are_chosen_by_form_and_sparsity(form: str, kernels: set[str]) -> None:
+def test_kernels_are_chosen_by_form_and_sparsity(form: str, kernel: str, on_tiles: str) -> None:
     layers = explain(f"synthetic:minilm-l6?layers=1&{form}", input_shapes=[[1, 128]]).layers
     products = [layer for layer in layers if layer.op in ("linear", "quantized_linear")]
-    assert {layer.kernel.split("__")[0] for layer in products} == kernels
+    expected = on_tiles if active_level().tiles else kernel
+    assert {layer.kernel.split("__")[0] for layer in products} == {expected}
     assert len(products) == 6
 
 

@@ -56,6 +56,9 @@ def test_weights_of_blocks_go_to_a_row_of_blocks(pattern: str, zeros: float, lan
     family = _choice(Subject.of(Case("f32", 768, 768, 16, zeros, pattern)), lanes).row.family
     if not _is_wide():
         pytest.skip("with narrow registers another row may be as fast")
+    if active_level().tiles and zeros == 0.5 and lanes >= 128:
+        assert family == "amx_f32_compressed", "many lanes of half the weights are faster on tiles"
+        return
     # Blocks of eight are two of four as well.
     assert family == BLOCKS["4x1"] or (pattern == "8x1" and family == BLOCKS["8x1"])
 
