@@ -43,6 +43,7 @@ def lower(graph: Graph, machine: Machine, weights: WeightStore) -> Program:
     outputs = tuple(
         (name, builder.rows(value)) for name, value in zip(graph.output_names, graph.outputs, strict=True)
     )
+    builder.drop_unread(tensor for _, tensor in outputs)
     return Program(inputs, outputs, tuple(builder.steps), Location(builder.fault))
 
 

@@ -30,6 +30,13 @@ def leading_part(x: Any) -> Any:
     return select(x == x, part, from_bits(cut | splat_i32(0x00400000)))  # noqa: PLR0124
 
 
+@inner
+def pair_of(even: Any, odd: Any) -> Any:
+    """Two float32 rounded to bfloat16, side by side in 32 bits, the first below."""
+    low = (bits_of(leading_part(even)) >> splat_i32(16)) & splat_i32(65535)
+    return low | bits_of(leading_part(odd))
+
+
 def _rounded_bits(x: Array) -> Array:
     """The bits of `leading_part`, as uint32."""
     bits = x.view(np.uint32)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import inner, kernel, record
+from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.products.epilogue import quantized
 from engine.kernels.simd.arithmetic import (
     fused_multiply_add,
@@ -24,6 +25,7 @@ from engine.kernels.simd.arithmetic import (
     to_float,
 )
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
+from engine.kernels.simd.tiles import TILE_BYTES
 
 NORM = np.dtype(
     [
@@ -33,6 +35,11 @@ NORM = np.dtype(
         ("y_panel", np.int64),
         ("quads", np.int64),  # address of u8 quads, or 0
         ("quads_panel", np.int64),
+        (
+            "planes",
+            np.int64,
+        ),  # address of one plane of bfloat16 (see bf16_planes), or 0; k is then a multiple of 32
+        ("planes_vector", np.int64),  # bytes from one vector of lanes to the next
         ("k", np.int64),
         ("row_bytes", np.int64),
         ("gain", np.int64),
@@ -105,6 +112,19 @@ def _write_floats(a: Any, x: int, y: int, mean: Any, factor: Any) -> None:
 
 
 @inner
+def _write_planes(a: Any, x: int, y: int, planes: int, mean: Any, factor: Any) -> None:
+    """The panel, where there is one, and the plane: pairs of rows."""
+    for row in range(0, a.k, 2):
+        at, pair = row * a.row_bytes, row // 2
+        even = _normalised(a, row, x + at, mean, factor)
+        odd = _normalised(a, row + 1, x + at + a.row_bytes, mean, factor)
+        if a.y != 0:
+            store_f32(even, y + at)
+            store_f32(odd, y + at + a.row_bytes)
+        store_i32(pair_of(even, odd), planes + pair // 16 * TILE_BYTES + pair % 16 * 64)
+
+
+@inner
 def _write_both(a: Any, x: int, y: int, quads: int, mean: Any, factor: Any) -> None:
     """The panel, where there is one, and the quads."""
     step, zero_point = splat_f32(a.step), splat_i32(a.zero_point)
@@ -136,5 +156,7 @@ def normalize(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         factor = splat_f32(np.float32(1)) / square_root(variance + splat_f32(a.epsilon))
         if a.quads != 0:
             _write_both(a, x, y, a.quads + panel * a.quads_panel + lane, mean, factor)
+        elif a.planes != 0:
+            _write_planes(a, x, y, a.planes + index * a.planes_vector, mean, factor)
         else:
             _write_floats(a, x, y, mean, factor)

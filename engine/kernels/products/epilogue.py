@@ -7,7 +7,8 @@
       -> rounded to 8 bits and back  where the graph quantises this sum
       -> + residual
       -> activation
-      -> f32 panel | u8 quads | whole numbers around the zero point, or these dequantised, as an f32 panel
+      -> f32 panel, or plane of bfloat16, or both  | u8 quads  | whole numbers around the zero point, as f32 panel: so, or
+         dequantised
 
 The program is data (`EPILOGUE`); the sums, a few KiB that are hot in L1, are read once.
 """
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.jit import inner, record
+from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.simd.arithmetic import (
     MAGIC,
     MAGIC_BITS,
@@ -35,6 +37,7 @@ from engine.kernels.simd.arithmetic import (
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent, sigmoid
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
+from engine.kernels.simd.tiles import TILE_BYTES
 
 # Numbers of the activations, as the epilogue's record and the lowering know them.
 ACTIVATIONS = {
@@ -65,8 +68,13 @@ EPILOGUE = np.dtype(
         ("residual_panel", np.int64),  # bytes from panel to panel
         ("activation", np.int64),
         ("store", np.int64),
-        ("y", np.int64),
+        ("y", np.int64),  # 0, where only planes are wanted
         ("y_panel", np.int64),
+        (
+            "planes",
+            np.int64,
+        ),  # address of one plane of bfloat16 (see bf16_planes), or 0; m is then a multiple of 32
+        ("planes_vector", np.int64),  # bytes from one vector of lanes to the next
         ("row_bytes", np.int64),  # of a panel's row: 4 x width
         ("zero_point", np.int64),
         ("step", np.float32),  # quantisation scale of the result
@@ -321,6 +329,17 @@ def _finish_quads(
 
 
 @inner
+def _store_planes(e: Any, sums: int, stride: int, row: int, rows: int, planes: int, lane_bytes: int) -> None:
+    """Pairs of finished rows, from the sums' place, as bfloat16."""
+    for r in range(0, rows, 2):
+        pair = (row + r) // 2
+        y = planes + pair // 16 * TILE_BYTES + pair % 16 * 64
+        for lane in range(0, lane_bytes, 64):
+            at = sums + r * stride + lane
+            store_i32(pair_of(load_f32(at), load_f32(at + stride)), y + lane // 64 * e.planes_vector)
+
+
+@inner
 def _finish_floats(
     e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
 ) -> None:
@@ -332,7 +351,10 @@ def _finish_floats(
             x = value_of(p, load_f32(sums + r * stride + lane), scale, bias, residual + r * row_bytes + lane)
             if p.store != STORE_F32:
                 x = to_float(quantized(x, step, zero_point) - zero_point) * factor
-            store_f32(x, y + r * row_bytes + lane)
+            if e.y != 0:
+                store_f32(x, y + r * row_bytes + lane)
+            if e.planes != 0:
+                store_f32(x, sums + r * stride + lane)
 
 
 @inner
@@ -352,6 +374,9 @@ def finish_lanes(e: Any, sums: int, stride: int, row: int, rows: int, lane: int,
         _finish_quads(e, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
     else:
         _finish_floats(e, sums, stride, row, present, residual, y + row * e.row_bytes, 4 * lanes)
+        if e.planes != 0:
+            planes = e.planes + lane // 16 * e.planes_vector
+            _store_planes(e, sums, stride, row, present, planes, 4 * lanes)
 
 
 @inner

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import inner, record
+from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import (
     STORE_F32,
@@ -38,6 +39,7 @@ PENDING = np.dtype(
         ("row", np.int64),  # first of its 32 rows
         ("y", np.int64),  # row 0 of the result, the block's first lane
         ("residual", np.int64),
+        ("planes", np.int64),  # row 0 of the plane of bfloat16, the block's first vector of lanes
     ],
     align=True,
 )
@@ -54,6 +56,16 @@ def wait(args: int, pending: int, sums: int, units: int, row: int, panel: int, l
     block.row = row
     block.y = e.y + panel * e.y_panel + lane_bytes
     block.residual = e.residual + panel * e.residual_panel + lane_bytes
+    block.planes = e.planes + (panel * e.row_bytes + lane_bytes) // 64 * e.planes_vector
+
+
+@inner
+def _store_planes(sums: int, row: int, rows: int, planes: int) -> None:
+    """Pairs of finished rows of one column, from the sums' place, as bfloat16."""
+    for r in range(0, rows, 2):
+        pair = (row + r) // 2
+        values = pair_of(load_f32(sums + r * ROW_BYTES), load_f32(sums + (r + 1) * ROW_BYTES))
+        store_i32(values, planes + pair // 16 * TILE_BYTES + pair % 16 * 64)
 
 
 def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
@@ -93,6 +105,11 @@ def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
                     x = value_of(p, x, scale, row_bias(p, row + r), residual + r * e.row_bytes)
                     if e.store != STORE_F32:
                         x = to_float(quantized(x, step, zero_point) - zero_point) * factor
-                    store_f32(x, block.y + (row + r) * e.row_bytes + lane)
+                    if e.y != 0:
+                        store_f32(x, block.y + (row + r) * e.row_bytes + lane)
+                    if e.planes != 0:
+                        store_f32(x, sums + r * ROW_BYTES)
+                if e.planes != 0:
+                    _store_planes(sums, row, rows, block.planes + lane // 64 * e.planes_vector)
 
     return finish_units

@@ -49,6 +49,8 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
         span=Span(x.lanes, per_vector=1),
     )
     builder.panels[node[0]] = y
+    if node.attrs["quantize"] is None:
+        builder.makers[node[0]] = len(builder.steps) - 1
     return None
 
 

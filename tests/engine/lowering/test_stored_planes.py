@@ -1,0 +1,99 @@
+"""Planes of bfloat16 that a product or a layer norm stores itself are those that a step of their own would make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_lowered_operators import fed, floats
+
+from engine import Engine
+from engine.graph import Graph, Value, constant, node
+from engine.kernels.simd.pairs import HAS_PAIRS
+from engine.lowering import lower
+from engine.lowering.builder import Builder, Machine
+from engine.plan.build import build
+from engine.plan.weights import WeightStore
+from engine.runtime.runner import run_plan
+from engine.runtime.teams import team_of
+
+pytestmark = [
+    pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no instructions for bfloat16"),
+    pytest.mark.xdist_group("cores"),
+]
+EXPORTED = Path(__file__).parents[2] / "data" / "exported"
+
+
+def _linear(x: Value, m: int, residual: Value | None = None, **attrs: Any) -> Value:
+    weights, bias = constant(floats(x.shape[-1], m)), constant(floats(m))
+    plain = {"weight_axes": "km", "activation": "none", "store": None}
+    return node("linear", x, weights, bias, residual, **{**plain, **attrs})[0]
+
+
+def _norm(x: Value) -> Value:
+    k = x.shape[-1]
+    gain, bias = constant(floats(k)), constant(floats(k))
+    return node("layer_norm", x, gain, bias, epsilon=1e-5, quantize=None, rounded=False)[0]
+
+
+def _block(x: Value, inner: int) -> list[Value]:
+    """As in an encoder: rows that are read by a product and as a residual, inner features by a product alone."""
+    rows = _norm(x)
+    return [_norm(_linear(_linear(rows, inner, activation="gelu"), x.shape[-1], rows))]
+
+
+def _plain(x: Value, inner: int) -> list[Value]:
+    """Rows that two products read, and results that leave the graph too."""
+    rows = _norm(x)
+    first = _linear(rows, inner)
+    return [first, _linear(rows, 10), _linear(first, 5)]
+
+
+def _results(outputs: list[Value], fed_arrays: dict[Value, np.ndarray]) -> tuple[list[np.ndarray], list[Any]]:
+    graph = Graph(tuple(fed_arrays), tuple(outputs), tuple(f"y{i}" for i in range(len(outputs))))
+    team = team_of(2)
+    machine = Machine(team.members, 1 << 20, "bf16", "dense_bf16")
+    program = lower(graph, machine, WeightStore())
+    return run_plan(build(program, team.members), team, list(fed_arrays.values())), list(program.steps)
+
+
+@pytest.mark.parametrize("make", [_block, _plain])
+@pytest.mark.parametrize("shape", [(1, 3, 32), (2, 20, 64), (1, 40, 96), (3, 50, 128), (2, 20, 48)])
+@pytest.mark.parametrize("inner", [32, 160, 40])
+def test_stored_planes_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch, make: Any, shape: tuple[int, ...], inner: int
+) -> None:
+    x, array = fed("x", floats(*shape))
+    outputs = make(x, inner)
+    stored, steps = _results(outputs, {x: array})
+    monkeypatch.setattr(Builder, "_stored_planes", lambda _builder, _value: None)
+    split, more = _results(outputs, {x: array})
+    for one, two in zip(stored, split, strict=True):
+        assert np.array_equal(one, two)
+    tiled = sum(size % 32 == 0 for size in (shape[-1], inner))
+    assert len(more) - len(steps) == tiled
+
+
+def test_rows_that_only_products_read_are_no_panel() -> None:
+    x, array = fed("x", floats(2, 20, 64))
+    _, steps = _results(_block(x, 96), {x: array})
+    epilogues = [step.args.fields["epilogue"] for step in steps if step.layer.op == "linear"]
+    assert [epilogue.fields["y"] == 0 for epilogue in epilogues] == [True, False]
+
+
+def test_padding_is_left_out_as_well() -> None:
+    file, shapes = str(EXPORTED / "bert_eager_ts17.onnx"), [[3, 24]]
+    skips, computes = (
+        Engine(file, 3, input_shapes=shapes, precision="bf16", kernel="dense_bf16", skip_padding=skip)
+        for skip in (True, False)
+    )
+    assert skips.compiled is not None
+    assert skips.compiled.plan.ragged is not None
+    mask = (np.arange(24) < np.array([24, 7, 17])[:, None]).astype(np.int64)
+    ids = np.random.default_rng(2).integers(0, 40, (3, 24))
+    kinds = {"attention_mask": mask, "token_type_ids": np.zeros((3, 24), np.int64)}
+    inputs = [kinds.get(name, ids) for name in skips.input_names]
+    for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
+        assert np.array_equal(got, whole)
