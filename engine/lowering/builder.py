@@ -8,16 +8,16 @@ what makes a value's first form when somebody asks for one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.bf16_planes.rows import PLANES, TILE_K, TO_PLANES, vector_bytes
+from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES
 from engine.kernels.cost import Rates
-from engine.kernels.layout import VECTOR_LANES, WIDTHS, Lanes, quad_rows
+from engine.kernels.layout import WIDTHS, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
 from engine.kernels.movement.bytes import (
     BYTES,
@@ -29,6 +29,7 @@ from engine.kernels.movement.bytes import (
 )
 from engine.kernels.row import aligned
 from engine.lowering.panels import VECTORS_BEHIND, Panel, constant_panel, new_panel
+from engine.lowering.stored_planes import new_planes, stored_plane
 from engine.plan.steps import (
     Array,
     Buffer,
@@ -204,7 +205,7 @@ class Builder:
     def plane_panel(self, value: Value, planes: int) -> Panel:
         """The float32 value [..., k] as 1 or 3 planes of bfloat16."""
         if (value, planes) not in self.planes:
-            made = self._stored_planes(value) if planes == 1 else None
+            made = stored_plane(self, value) if planes == 1 else None
             self.planes[value, planes] = made or self._split(value, self.panel(value), planes)
         return self.planes[value, planes]
 
@@ -295,35 +296,8 @@ class Builder:
         )
         return y
 
-    def drop_unread(self, outputs: Iterable[Tensor]) -> None:
-        """Let steps that store planes leave out the f32 panel beside them where nobody reads it."""
-        read = {id(buffer) for tensor in outputs for buffer in buffers(tensor)}
-        for step in self.steps:
-            if isinstance(step, Step):
-                read |= {id(buffer) for buffer in step.reads}
-        for value, index in self.makers.items():
-            step, panel = self.steps[index], self.panels[value]
-            if (
-                (value, 1) in self.planes
-                and isinstance(step, Step)
-                and not read & set(map(id, panel.buffers))
-            ):
-                kept = tuple(buffer for buffer in step.writes if buffer not in panel.buffers)
-                self.steps[index] = replace(step, args=_stores(step.args, {"y": 0}), writes=kept)
-
-    def _stored_planes(self, value: Value) -> Panel | None:
-        """A plane that the step that makes the value stores, if it can."""
-        step = self.steps[self.makers[value]] if value in self.makers else None
-        if not isinstance(step, Step) or value.shape[-1] % TILE_K:
-            return None
-        y = _new_planes(self.panels[value], 1)
-        fields: dict[str, Field] = {"planes": y.location, "planes_vector": vector_bytes(y.k, 1)}
-        args, writes = _stores(step.args, fields), (*step.writes, *y.buffers)
-        self.steps[self.makers[value]] = replace(step, args=args, writes=writes)
-        return y
-
     def _split(self, value: Value, panel: Panel, planes: int) -> Panel:
-        lanes, kernel, y = panel.lanes, TO_PLANES[planes], _new_planes(panel, planes)
+        lanes, kernel, y = panel.lanes, TO_PLANES[planes], new_planes(panel, planes)
         fields: dict[str, Field | Record] = {
             "x": panel.location,
             "x_panel": panel.panel_bytes,
@@ -369,23 +343,6 @@ class Builder:
             scratch=movement.SCRATCH,
             span=Span(lanes, per_vector=1),
         )
-
-
-def _new_planes(panel: Panel, planes: int) -> Panel:
-    """A fresh place for a panel's numbers as planes of bfloat16."""
-    panel_bytes = vector_bytes(panel.k, planes) * (panel.lanes.width // VECTOR_LANES)
-    place = Location(Buffer(panel_bytes * panel.lanes.panels))
-    return Panel(place, panel.lanes, panel.k, panel_bytes)
-
-
-def _stores(args: Record, fields: Mapping[str, Field]) -> Record:
-    """A step's args with other places to store to: in its epilogue, where it has one."""
-    epilogue = args.fields.get("epilogue")
-    if isinstance(epilogue, Record):
-        return Record(
-            args.dtype, {**args.fields, "epilogue": Record(epilogue.dtype, {**epilogue.fields, **fields})}
-        )
-    return Record(args.dtype, {**args.fields, **fields})
 
 
 def lane_fields(lanes: Lanes) -> dict[str, int]:

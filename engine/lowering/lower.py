@@ -11,6 +11,7 @@ from engine.graph.ir import Graph, Node, Value
 from engine.lowering import ops
 from engine.lowering.builder import Builder, Machine, OpLowering
 from engine.lowering.choose import check_family, measured_rates
+from engine.lowering.stored_planes import drop_unread
 from engine.options import environment_option
 from engine.plan.steps import HostStep, Layer, Location, Program, Tensor
 from engine.plan.weights import WeightStore
@@ -43,7 +44,7 @@ def lower(graph: Graph, machine: Machine, weights: WeightStore) -> Program:
     outputs = tuple(
         (name, builder.rows(value)) for name, value in zip(graph.output_names, graph.outputs, strict=True)
     )
-    builder.drop_unread(tensor for _, tensor in outputs)
+    drop_unread(builder, (tensor for _, tensor in outputs))
     return Program(inputs, outputs, tuple(builder.steps), Location(builder.fault))
 
 

@@ -58,7 +58,9 @@ def _check(run: Run, report: Path) -> None:
         command, env=pretence.environment(report), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert not re.search(r"\d+ skipped", done.stdout), done.stdout[-2000:]
+    # A family need not have a kernel for every number of lanes; nothing else is left out.
+    left_out = re.findall("^SKIPPED.*", done.stdout, re.MULTILINE)
+    assert all("has no kernel for" in line for line in left_out), left_out
     found = pretence.lines(report)
     assert sum(line["executed"] for line in found) >= run.least
     assert all(line["refused"] == 0 for line in found), "tiles are configured before they are used"
