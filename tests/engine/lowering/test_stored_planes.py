@@ -12,8 +12,8 @@ from test_lowered_operators import fed, floats
 from engine import Engine
 from engine.graph import Graph, Value, constant, node
 from engine.kernels.simd.pairs import HAS_PAIRS
-from engine.lowering import lower
-from engine.lowering.builder import Builder, Machine
+from engine.lowering import builder, lower
+from engine.lowering.builder import Machine
 from engine.plan.build import build
 from engine.plan.weights import WeightStore
 from engine.runtime.runner import run_plan
@@ -68,7 +68,7 @@ def test_stored_planes_change_no_bit(
     x, array = fed("x", floats(*shape))
     outputs = make(x, inner)
     stored, steps = _results(outputs, {x: array})
-    monkeypatch.setattr(Builder, "_stored_planes", lambda _builder, _value: None)
+    monkeypatch.setattr(builder, "stored_plane", lambda _builder, _value: None)
     split, more = _results(outputs, {x: array})
     for one, two in zip(stored, split, strict=True):
         assert np.array_equal(one, two)
