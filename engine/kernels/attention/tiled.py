@@ -13,6 +13,7 @@ the next feature: B is zero there. Probabilities begin as far into their first t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -176,6 +177,7 @@ def _mix_values(depth: int) -> Callable[..., None]:
 _PLACES = BytePlaces(_queries_place, _scores_place, _no_parts, _probabilities_place, _context_place)
 
 
+@functools.cache
 def tiled_attention_kernel(depth: int) -> Kernel:
     """The kernel for heads of so many features."""
     unit = tile_unit("s8u8")
@@ -183,4 +185,5 @@ def tiled_attention_kernel(depth: int) -> Kernel:
     return attend_kernel("attention_u8_tiles", depth, head, _PLACES.context, unit.configure, unit.release)
 
 
-KERNELS = {depth: tiled_attention_kernel(depth) for depth in DEPTHS}
+# Those that are offered.
+KERNELS = {} if EMULATED else {depth: tiled_attention_kernel(depth) for depth in DEPTHS}

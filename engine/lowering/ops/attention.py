@@ -109,7 +109,7 @@ def _kernel(op: str, keys: int, depth: int) -> tuple[Kernel, int, float]:
     if op == "attention":
         return KERNELS[tile_rows(depth)], scratch_bytes(keys, depth), _STEP_NS
     if tiled.takes(keys, depth):
-        return tiled.KERNELS[depth], tiled.tiled_scratch(keys, depth), _STEP_NS / 8
+        return tiled.tiled_attention_kernel(depth), tiled.tiled_scratch(keys, depth), _STEP_NS / 8
     return BYTE_KERNELS[tile_rows(depth)], quantized_scratch(keys, depth), _STEP_NS / 4
 
 

@@ -22,6 +22,8 @@ from tile_traps import install
 
 FOLDER = Path(__file__).resolve().parent / "machine"
 REPORT = "TILE_TRAPS_REPORT"
+# Set to anything: the system refuses tiles.
+DENIAL = "TILE_TRAPS_DENIAL"
 TILE_FEATURES = ("amx-tile", "amx-int8", "amx-bf16")
 # What CPUs with AMX have besides, and code for them uses.
 _COMPANIONS = ("avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx512vbmi2", "avx512bf16")
@@ -54,7 +56,7 @@ def lines(report: Path) -> list[dict[str, int]]:
 
 
 class _System(ctypes.CDLL):
-    """The C library of a system that grants tiles to who asks."""
+    """The C library of a system that grants tiles to who asks, or to nobody."""
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
@@ -66,6 +68,8 @@ class _System(ctypes.CDLL):
             nonlocal granted
             if number != _ARCH_PRCTL or arguments[0] not in (_GET_PERMISSIONS, _REQUEST):
                 return int(found(number, *arguments))
+            if DENIAL in os.environ:
+                return -1
             if arguments[0] == _REQUEST:
                 granted = granted or arguments[1] == _TILE_DATA
             else:

@@ -100,3 +100,33 @@ def test_tiles_that_are_not_configured_are_refused_and_counted(tmp_path: Path) -
 @pytest.mark.parametrize("code", ["0f0b", "c4e2794a00"], ids=["ud2", "no tile instruction"])
 def test_what_is_no_tile_instruction_still_ends_the_process(code: str, tmp_path: Path) -> None:
     assert _executed(code, tmp_path / "report") == (-signal.SIGILL, [])
+
+
+_MODEL = """
+from engine import Engine
+from engine.jit import active_level, tile_permission
+engine = Engine("synthetic:minilm-l6?layers=1&form=qdq", 1, input_shapes=[[1, 33]])
+engine.run(engine.generate_random_inputs(seed=1))
+print(active_level().name, tile_permission())
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "answer", "executes"),
+    [
+        ({}, "amx granted", True),
+        ({pretence.DENIAL: "1"}, "avx512_vnni denied", False),
+        ({"ENGINE_ISA": "avx512_vnni"}, "avx512_vnni not asked", False),
+    ],
+    ids=["granted", "denied", "lower level"],
+)
+def test_tiles_are_used_only_where_the_system_grants_them(
+    variables: dict[str, str], answer: str, executes: bool, tmp_path: Path
+) -> None:
+    environment = pretence.environment(tmp_path / "report", **variables)
+    command = [sys.executable, "-c", _MODEL]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (line,) = pretence.lines(tmp_path / "report")
+    assert done.stdout.strip() == answer
+    assert (line["executed"] > 0) is executes
+    assert line["refused"] == 0

@@ -35,6 +35,12 @@ READINGS = (
             "amx_bf16_compressed": (*_TILES, r"tdpbf16ps\s", r"vpexpandw\s"),
             "amx_f32": (*_TILES, r"tdpbf16ps\s"),
             "amx_f32_compressed": (*_TILES, r"tdpbf16ps\s", r"vpexpandw\s"),
+            "attention_u8_tiles": (
+                *(name for name in _TILES if "t1" not in name),
+                r"tilezero\s",
+                r"tdpbusd\s",
+                r"tdpbsud\s",
+            ),
             "peak_tile_int8": (r"ldtilecfg\s", r"tilezero\s", r"tdpbsud\s", r"tilerelease"),
             "peak_tile_bf16": (r"ldtilecfg\s", r"tilezero\s", r"tdpbf16ps\s", r"tilerelease"),
             "dense_int8": (r"vpdpbusd\s.*%zmm",),
@@ -100,7 +106,7 @@ def test_the_peak_of_tiles_is_products_alone() -> None:
 
 def test_a_tile_kernel_configures_once_and_releases() -> None:
     for name, text in _texts("amx", *READINGS[0].required).items():
-        if name.startswith("amx_"):
+        if name.startswith(("amx_", "attention_u8_tiles")):
             assert len(re.findall(r"\sldtilecfg\s", text)) == 1, name
             assert len(re.findall(r"\stilerelease\s", text)) == 1, name
 
