@@ -224,8 +224,8 @@ class Builder:
         return tensor
 
     def is_panel(self, value: Value) -> bool:
-        """Whether the value lies as an f32 panel already, or is a constant that can."""
-        return value in self.panels
+        """Whether the value lies as an f32 panel, or will when somebody asks for it."""
+        return value in self.panels or (value in self.later and value.dtype == F32)
 
     # -- steps
     def emit(  # noqa: PLR0913 - the columns of a step

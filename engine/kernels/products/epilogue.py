@@ -64,7 +64,7 @@ EPILOGUE = np.dtype(
         ("scale_stride", np.int64),  # 4, or 0 for one scale
         ("product_zero", np.int64),
         ("bias", np.int64),  # address of float32 bias[row], or 0
-        ("residual", np.int64),  # address of an f32 panel, or 0
+        ("residual", np.int64),  # address of an f32 panel, or of quads, or 0
         ("residual_panel", np.int64),  # bytes from panel to panel
         ("activation", np.int64),
         ("store", np.int64),
@@ -79,6 +79,8 @@ EPILOGUE = np.dtype(
         ("zero_point", np.int64),
         ("step", np.float32),  # quantisation scale of the result
         ("product_step", np.float32),  # quantisation scale of the product alone; 0: none
+        ("residual_zero", np.int64),
+        ("residual_step", np.float32),  # quantisation scale of a residual in quads; 0: it is an f32 panel
         ("first_number", np.float32),  # that the activation takes: a slope, or the lower bound
         ("second_number", np.float32),  # an offset, or the upper bound
         ("product_scale", np.float32),  # by which the rounded product is dequantised; 0: by product_step
@@ -129,6 +131,7 @@ class Program(NamedTuple):
     product_zero: int
     bias: int
     residual: int
+    residual_zero: int
     activation: int
     store: int
     zero_point: int
@@ -137,6 +140,7 @@ class Program(NamedTuple):
     product_scale: Any
     summed_step: Any
     summed_zero: int
+    residual_step: Any
     first_number: Any
     second_number: Any
 
@@ -151,6 +155,7 @@ def program_of(e: Any) -> Program:
         e.product_zero,
         e.bias,
         e.residual,
+        e.residual_zero,
         e.activation,
         e.store,
         e.zero_point,
@@ -159,6 +164,7 @@ def program_of(e: Any) -> Program:
         e.product_scale,
         e.summed_step,
         e.summed_zero,
+        e.residual_step,
         e.first_number,
         e.second_number,
     )
@@ -220,7 +226,22 @@ def row_bias(p: Any, row: int) -> Any:
 
 
 @inner
-def value_of(p: Any, x: Any, scale: Any, bias: Any, residual: int) -> Any:
+def addend_row(p: Any, residual: int, row: int, row_bytes: int) -> int:
+    """The address of a row of the residual: of its quad, where it is bytes."""
+    return residual + (row if p.residual_step == np.float32(0) else row // 4) * row_bytes
+
+
+@inner
+def _addend(p: Any, at: int, row: int) -> Any:
+    x = load_f32(at)
+    if p.residual_step != np.float32(0):
+        byte = (bits_of(x) >> splat_i32(8 * (row % 4))) & splat_i32(255)
+        x = to_float(byte - splat_i32(p.residual_zero)) * splat_f32(p.residual_step)
+    return x
+
+
+@inner
+def value_of(p: Any, x: Any, row: int, scale: Any, bias: Any, residual: int) -> Any:
     """The program up to the activation, for the sums x (or their bits) of one row and sixteen lanes.
 
     int32 sums are scaled with one rounding by the conversion (beyond 2**24) and one by the product.
@@ -236,7 +257,7 @@ def value_of(p: Any, x: Any, scale: Any, bias: Any, residual: int) -> Any:
     if p.summed_step != np.float32(0):
         x = rounded(x, splat_f32(p.summed_step), splat_i32(p.summed_zero))
     if p.residual != 0:
-        x = x + load_f32(residual)
+        x = x + _addend(p, residual, row)
     return _activated(p, x)
 
 
@@ -290,21 +311,19 @@ def _finish_four(
 ) -> None:
     """Four rows, as one row of quads."""
     step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
-    s0, s1, s2, s3 = (
-        row_scale(p, row),
-        row_scale(p, row + 1),
-        row_scale(p, row + 2),
-        row_scale(p, row + 3),
-    )
+    s0, s1 = row_scale(p, row), row_scale(p, row + 1)
+    s2, s3 = row_scale(p, row + 2), row_scale(p, row + 3)
     b0, b1, b2, b3 = row_bias(p, row), row_bias(p, row + 1), row_bias(p, row + 2), row_bias(p, row + 3)
+    r0, r1 = addend_row(p, residual, row, row_bytes), addend_row(p, residual, row + 1, row_bytes)
+    r2, r3 = addend_row(p, residual, row + 2, row_bytes), addend_row(p, residual, row + 3, row_bytes)
     for lane in range(0, end, 64):
-        x, r = at + lane, residual + lane
-        quad = quantized(value_of(p, load_f32(x), s0, b0, r), step, zero_point)
-        more = quantized(value_of(p, load_f32(x + stride), s1, b1, r + row_bytes), step, zero_point)
+        x = at + lane
+        quad = quantized(value_of(p, load_f32(x), row, s0, b0, r0 + lane), step, zero_point)
+        more = quantized(value_of(p, load_f32(x + stride), row + 1, s1, b1, r1 + lane), step, zero_point)
         quad = quad | (more << splat_i32(8))
-        more = quantized(value_of(p, load_f32(x + 2 * stride), s2, b2, r + 2 * row_bytes), step, zero_point)
+        more = quantized(value_of(p, load_f32(x + 2 * stride), row + 2, s2, b2, r2 + lane), step, zero_point)
         quad = quad | (more << splat_i32(16))
-        more = quantized(value_of(p, load_f32(x + 3 * stride), s3, b3, r + 3 * row_bytes), step, zero_point)
+        more = quantized(value_of(p, load_f32(x + 3 * stride), row + 3, s3, b3, r3 + lane), step, zero_point)
         store_i32(quad | (more << splat_i32(24)), y + lane)
 
 
@@ -316,14 +335,15 @@ def _finish_quads(
     step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
     whole = rows // 4 * 4
     for first in range(0, whole, 4):
-        at, addend, place = sums + first * stride, residual + first * row_bytes, y + first // 4 * row_bytes
-        _finish_four(p, at, stride, row + first, addend, row_bytes, place, lane_bytes)
+        at, place = sums + first * stride, y + first // 4 * row_bytes
+        _finish_four(p, at, stride, row + first, residual, row_bytes, place, lane_bytes)
     for lane in range(0, lane_bytes if rows > whole else 0, 64):
         quad = splat_i32(0)
         # The last of them first: each moves up as the one before it arrives.
         for r in range(rows - 1, whole - 1, -1):
             scale, bias = row_scale(p, row + r), row_bias(p, row + r)
-            x = value_of(p, load_f32(sums + r * stride + lane), scale, bias, residual + r * row_bytes + lane)
+            addend = addend_row(p, residual, row + r, row_bytes) + lane
+            x = value_of(p, load_f32(sums + r * stride + lane), row + r, scale, bias, addend)
             quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
         store_i32(quad, y + whole // 4 * row_bytes + lane)
 
@@ -347,8 +367,9 @@ def _finish_floats(
     step, zero_point, factor = splat_f32(p.step), splat_i32(p.zero_point), splat_f32(factor_of(p))
     for r in range(rows):
         scale, bias = row_scale(p, row + r), row_bias(p, row + r)
+        addend = addend_row(p, residual, row + r, row_bytes)
         for lane in range(0, lane_bytes, 64):
-            x = value_of(p, load_f32(sums + r * stride + lane), scale, bias, residual + r * row_bytes + lane)
+            x = value_of(p, load_f32(sums + r * stride + lane), row + r, scale, bias, addend + lane)
             if p.store != STORE_F32:
                 x = to_float(quantized(x, step, zero_point) - zero_point) * factor
             if e.y != 0:
@@ -369,7 +390,7 @@ def finish_lanes(e: Any, sums: int, stride: int, row: int, rows: int, lane: int,
     panel = 4 * lane // e.row_bytes
     within = 4 * lane - panel * e.row_bytes
     y = e.y + panel * e.y_panel + within
-    residual = e.residual + panel * e.residual_panel + row * e.row_bytes + within
+    residual = e.residual + panel * e.residual_panel + within
     if e.store == STORE_QUANTIZED:
         _finish_quads(e, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
     else:

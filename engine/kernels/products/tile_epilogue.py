@@ -19,6 +19,7 @@ from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import (
     STORE_F32,
     STORE_QUANTIZED,
+    addend_row,
     epilogue_of,
     factor_of,
     program_of,
@@ -89,20 +90,21 @@ def unit_finisher(columns: int, *, integer: bool) -> Callable[..., None]:
             tile, group = unit >> 2, unit & 3
             lane, row = (tile & columns - 1) * 64, block.row + (tile >> columns - 1) * TILE_ROWS + 4 * group
             rows, sums = least(4, e.m - row), block.sums + tile * TILE_BYTES + group * 4 * ROW_BYTES
-            residual = block.residual + row * e.row_bytes + lane
             if e.store == STORE_QUANTIZED:
                 quad = splat_i32(0)
                 # The last of four first: each moves up as the one before it arrives.
                 for r in range(rows - 1, -1, -1):
+                    addend = addend_row(p, block.residual + lane, row + r, e.row_bytes)
                     x, scale = sums_of(a, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
-                    x = value_of(p, x, scale, row_bias(p, row + r), residual + r * e.row_bytes)
+                    x = value_of(p, x, row + r, scale, row_bias(p, row + r), addend)
                     quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
                 if rows > 0:
                     store_i32(quad, block.y + (row >> 2) * e.row_bytes + lane)
             else:
                 for r in range(rows):
+                    addend = addend_row(p, block.residual + lane, row + r, e.row_bytes)
                     x, scale = sums_of(a, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
-                    x = value_of(p, x, scale, row_bias(p, row + r), residual + r * e.row_bytes)
+                    x = value_of(p, x, row + r, scale, row_bias(p, row + r), addend)
                     if e.store != STORE_F32:
                         x = to_float(quantized(x, step, zero_point) - zero_point) * factor
                     if e.y != 0:

@@ -112,6 +112,27 @@ class Product:
     start: Location | None = None
 
 
+def single_quantisation(node: Node) -> tuple[float, int] | None:
+    """(scale, zero point) of a DequantizeLinear that has one of each, constant; else None."""
+    arrays = [None if value is None else value.array for value in (node.inputs[1], optional(node, 2))]
+    scale, zero = arrays[0], np.zeros(1, np.uint8) if optional(node, 2) is None else arrays[1]
+    if scale is None or zero is None or scale.size != 1 or zero.size != 1 or node.attrs.get("block_size"):
+        return None
+    return (float(scale.reshape(())), int(zero.reshape(()))) if scale.dtype == np.float32 else None
+
+
+def residual_fields(builder: Builder, residual: Value) -> tuple[dict[str, Field], tuple[Buffer, ...]]:
+    """The epilogue's fields for what is added, and the buffers that are read; bytes are dequantised on the way."""
+    if residual in builder.later and residual.op == "DequantizeLinear":
+        found = single_quantisation(residual.node)
+        if found is not None:
+            quads = builder.quad_panel(required(residual.node, 0))
+            own: dict[str, Field] = {"residual_step": found[0], "residual_zero": found[1]}
+            return {**own, "residual": quads.location, "residual_panel": quads.panel_bytes}, quads.buffers
+    panel = builder.panel(residual)
+    return {"residual": panel.location, "residual_panel": panel.panel_bytes}, panel.buffers
+
+
 def operand(builder: Builder, value: Value, row: ProductRow) -> Panel | Seen:
     """The activations in the form that a row reads; windows may stay as they are, for the product's own step to lay out."""
     if value in builder.later and value.op == "windows" and row.reads in ("panel", "quads"):
@@ -221,9 +242,9 @@ def _epilogue(
         "row_bytes": y.lanes.row_bytes,
     }
     if product.residual is not None:
-        addend = builder.panel(product.residual)
-        reads += addend.buffers
-        fields |= {"residual": addend.location, "residual_panel": addend.panel_bytes}
+        addend, read = residual_fields(builder, product.residual)
+        reads += read
+        fields |= addend
     return fields, reads
 
 

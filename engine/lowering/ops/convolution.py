@@ -29,6 +29,7 @@ from engine.lowering.ops._products import (
     keep,
     optional,
     required,
+    residual_fields,
     result_panel,
     store_fields,
 )
@@ -128,9 +129,9 @@ def _emit_depthwise(
         "row_bytes": y.lanes.row_bytes,
     }
     if residual is not None:
-        addend = builder.panel(residual)
-        reads += addend.buffers
-        last |= {"residual": addend.location, "residual_panel": addend.panel_bytes}
+        addend, read = residual_fields(builder, residual)
+        reads += read
+        last |= addend
     is_three = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
     fields: dict[str, Field | Record] = {
         **weights,

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from engine.graph.ir import Node, Value
+from engine.graph.ir import Node
 from engine.kernels.quantize.dequantize import DEQUANTIZE, dequantize_quads
 from engine.lowering.builder import U8, Builder, Lowered, OpLowering
-from engine.lowering.ops._products import optional, required
-from engine.plan.steps import Array, Field, Layer, Record
-
-
-def _single(value: Value | None) -> Array | None:
-    array = None if value is None else value.array
-    return array.reshape(()) if array is not None and array.size == 1 else None
+from engine.lowering.ops._products import required, single_quantisation
+from engine.plan.steps import Field, Layer, Record
 
 
 def _dequantize(node: Node, builder: Builder) -> Lowered:
-    value, scale, zero = required(node, 0), _single(node.inputs[1]), optional(node, 2)
-    offset = np.zeros((), np.uint8) if zero is None else _single(zero)
-    if value.dtype != U8 or not value.shape or node.attrs.get("block_size"):
+    found = single_quantisation(node)
+    if required(node, 0).dtype != U8 or not required(node, 0).shape:
         return "it is not of uint8 with features"
-    if scale is None or offset is None or scale.dtype != np.float32:
+    if found is None:
         return "it has more than one scale, or one that is not constant"
-    x, y = builder.quad_panel(value), builder.new_panel(node[0].shape)
+    builder.later[node[0]] = lambda: _emit(node, builder, *found)
+    return None
+
+
+def _emit(node: Node, builder: Builder, scale: float, zero_point: int) -> None:
+    x, y = builder.quad_panel(required(node, 0)), builder.new_panel(node[0].shape)
     fields: dict[str, Field | Record] = {
         "x": x.location,
         "x_panel": x.panel_bytes,
@@ -31,8 +28,8 @@ def _dequantize(node: Node, builder: Builder) -> Lowered:
         "y_panel": y.panel_bytes,
         "k": x.k,
         "row_bytes": x.lanes.row_bytes,
-        "zero_point": int(offset),
-        "scale": float(scale),
+        "zero_point": zero_point,
+        "scale": scale,
     }
     builder.emit(
         Layer(node.name, node.op, dequantize_quads.name),
@@ -44,7 +41,6 @@ def _dequantize(node: Node, builder: Builder) -> Lowered:
         tile_ns=1.5 * x.k,
     )
     builder.panels[node[0]] = y
-    return None
 
 
 LOWERINGS = (OpLowering("DequantizeLinear", _dequantize),)

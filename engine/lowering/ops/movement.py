@@ -64,19 +64,19 @@ def _gather(node: Node, builder: Builder) -> Lowered:
     value, indices = required(node, 0), required(node, 1).array
     axis = node.attrs["axis"]
     if (
-        value not in builder.panels
+        not builder.is_panel(value)
         or indices is None
         or axis >= len(value.shape) - 1
         or not node[0].shape[:-1]
     ):
         return gather_rows(node, builder)
-    lanes = _positions(builder.panels[value].lanes, value.shape[:-1])
+    lanes = _positions(builder.panel(value).lanes, value.shape[:-1])
     return _take(node, builder, value, np.take(lanes, indices, axis=axis))
 
 
 def _slice(node: Node, builder: Builder) -> Lowered:
     value = required(node, 0)
-    if value not in builder.panels or value.dtype != F32:
+    if value.dtype != F32 or not builder.is_panel(value):
         return slice_rows(node, builder)
     ranges = [slice(None)] * len(value.shape)
     for axis, start, end, step in zip(
@@ -84,13 +84,13 @@ def _slice(node: Node, builder: Builder) -> Lowered:
     ):
         ranges[axis] = slice(start, end, step)
     first, last, step = ranges[-1].indices(value.shape[-1])
-    lanes = _positions(builder.panels[value].lanes, value.shape[:-1])
+    lanes = _positions(builder.panel(value).lanes, value.shape[:-1])
     kept = lanes[tuple(ranges[:-1])]
     if step != 1 or (kept.shape != lanes.shape and (first, last) != (0, value.shape[-1])):
         return slice_rows(node, builder)
     if kept.shape != lanes.shape:
         return _take(node, builder, value, kept)
-    builder.panels[node[0]] = builder.panels[value].rows(first, last - first)
+    builder.panels[node[0]] = builder.panel(value).rows(first, last - first)
     return None
 
 

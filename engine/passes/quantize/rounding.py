@@ -9,7 +9,7 @@ Normalised rows have a better way of their own. The second not when another node
 from __future__ import annotations
 
 from engine.graph import Node, Uses, Value, node, rule
-from engine.graph.pattern import either_way, is_op
+from engine.graph.pattern import either_way, first_input, is_op
 from engine.passes.fuse.epilogue import RESIDUAL
 from engine.passes.quantisation import Quantisation, dequantised, rounding
 
@@ -19,6 +19,9 @@ def round_in_place(step: Node, uses: Uses) -> Value | None:
     """Round without leaving f32."""
     found = rounding(step[0])
     if found is not None:
+        if uses[first_input(step[0])] > 1:
+            # Somebody reads the bytes too: x stores them once, and they are dequantised.
+            return None
         waits = is_op(found[0], "layer_norm") and found[0].node.attrs["quantize"] is None
         return None if waits else _rounded(found[0], found[1], step.name)
     read = dequantised(step[0])

@@ -164,3 +164,19 @@ def test_quantised_weights_keep_their_numbers_under_batch_normalisation() -> Non
     b.output(_normalised(b, b.op("Conv", x, stored), 5))
     after = check(b, {"x": random(*IMAGE)}, atol=1e-4)
     assert np.array_equal(node_of(after, "quantized_linear").inputs[1].array, w.reshape(5, 4))  # type: ignore[union-attr,arg-type]
+
+
+def test_what_is_read_as_bytes_and_as_numbers_is_computed_once() -> None:
+    """A block's result goes to the next convolution and to the next sum."""
+    b = ModelBuilder(17)
+    s = b.weight(np.float32(0.25)), b.weight(np.uint8(17))
+    x = b.input("x", np.float32, IMAGE)
+    for _ in range(3):
+        read = b.op("DequantizeLinear", b.op("QuantizeLinear", x, *s), *s)
+        w = np.random.default_rng(4).integers(-127, 128, (4, 4, 1, 1)).astype(np.int8)
+        stored = b.op("DequantizeLinear", b.weight(w), b.weight(np.float32(2**-8)), b.weight(np.int8(0)))
+        x = b.op("Relu", b.op("Add", b.op("Conv", read, stored), read))
+    b.output(x)
+    x_in = np.random.default_rng(5).integers(-9, 9, IMAGE).astype(np.float32) / 8
+    after = check(b, {"x": x_in}, exact=True)
+    assert graph.census(after)["quantized_linear"] == 3
