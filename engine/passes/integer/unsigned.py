@@ -30,10 +30,10 @@ def unsigned_pair(step: Node, _uses: Uses) -> Value | None:
     source, parameters = first_input(step[0]), per_tensor(step)
     if parameters is None or source.dtype != np.int8:
         return None
-    shifted = _shifted(source)
-    if shifted is None:
+    moved = shifted(source)
+    if moved is None:
         return None
-    return dequantize(shifted, Quantisation(parameters.scale, parameters.zero_point + SHIFT), step.name)
+    return dequantize(moved, Quantisation(parameters.scale, parameters.zero_point + SHIFT), step.name)
 
 
 @rule("MatMulInteger")
@@ -47,17 +47,17 @@ def unsigned_product(product: Node, _uses: Uses) -> Value | None:
     )
     if source.dtype != np.int8 or zero is None or zero.size != 1:
         return None
-    shifted = _shifted(source)
-    if shifted is None:
+    moved = shifted(source)
+    if moved is None:
         return None
     offset = constant(np.asarray(int(zero.reshape(())) + SHIFT, np.uint8))
-    return node("MatMulInteger", shifted, product.inputs[1], offset, *product.inputs[3:], name=product.name)[
-        0
-    ]
+    return node("MatMulInteger", moved, product.inputs[1], offset, *product.inputs[3:], name=product.name)[0]
 
 
-def _shifted(source: Value) -> Value | None:
+def shifted(source: Value) -> Value | None:
     """The same numbers plus 128 as uint8, if `source` was quantised to int8."""
+    if is_op(source, "signed"):
+        return first_input(source)
     if not is_op(source, "QuantizeLinear"):
         return None
     parameters = per_tensor(source.node)

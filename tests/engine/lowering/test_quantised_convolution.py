@@ -127,7 +127,7 @@ def integer(layer: Layer) -> ModelBuilder:
 def requantised(layer: Layer) -> ModelBuilder:
     """QuantizeLinear -> QLinearConv -> DequantizeLinear."""
     b = ModelBuilder(14)
-    s, t = _parameters(b, SCALE, layer.x_zero, np.uint8), _parameters(b, 4.0, 33, np.uint8)
+    s, t = (_parameters(b, *point, layer.x_dtype) for point in ((SCALE, layer.x_zero), (4.0, 33)))
     scale = layer.w_scale()
     zeros = b.weight(np.full(scale.shape, layer.w_zero, layer.w_dtype))
     x = b.op("QuantizeLinear", b.input("x", np.float32, layer.image), *s)
@@ -156,9 +156,32 @@ def test_integer_convolution(layer: Layer) -> None:
     check(integer(layer), layer.x())
 
 
-@pytest.mark.parametrize("layer", [k for k in KINDS if k.x_dtype == np.uint8 and not k.relu] + SIZED)
+def _has_peer(layer: Layer) -> bool:
+    """onnxruntime multiplies int8 images by int8 weights only; an activation is not this operator's."""
+    return not layer.relu and (layer.x_dtype == np.uint8 or layer.w_dtype == np.int8)
+
+
+@pytest.mark.parametrize("layer", [k for k in KINDS if _has_peer(k)] + SIZED)
 def test_requantised_convolution(layer: Layer) -> None:
     check(requantised(layer), layer.x())
+
+
+def test_signed_convolutions_in_a_row() -> None:
+    """int8 from one to the next, with a sum between two of them."""
+    b = ModelBuilder(14)
+    s = _parameters(b, 0.5, -7, np.int8)
+    x = first = b.op("QuantizeLinear", b.input("x", np.float32, (1, 8, 9, 10)), *s)
+    source = np.random.default_rng(12)
+    for shape in ((8, 8, 3, 3), (8, 1, 3, 3), (8, 8, 1, 1)):
+        w = source.integers(-127, 128, shape).astype(np.int8)
+        parameters = b.weight(w), b.weight(np.float32(2**-7)), b.weight(np.int8(0))
+        x = b.op("QLinearConv", x, *s, *parameters, *s, pads=[shape[2] // 2] * 4, group=8 // shape[1])
+    summed = b.op("Add", *(b.op("DequantizeLinear", value, *s) for value in (x, first)))
+    x = b.op("QuantizeLinear", summed, *s)
+    w = source.integers(-127, 128, (3, 8, 2, 2)).astype(np.int8)
+    x = b.op("QLinearConv", x, *s, b.weight(w), b.weight(np.float32(2**-7)), b.weight(np.int8(0)), *s)
+    b.output(b.op("DequantizeLinear", x, *s))
+    check(b, source.integers(-200, 200, (1, 8, 9, 10)).astype(np.float32) / 4)
 
 
 @pytest.mark.parametrize("layer", SIZED)
