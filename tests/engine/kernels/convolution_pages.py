@@ -1,6 +1,6 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or depthwise, quantized_depthwise, moves) runs all windows and ends with exit
+`python convolution_pages.py windows` (or fused, depthwise, quantized_depthwise, moves) runs all windows and ends with exit
 code 0.
 """
 
@@ -16,10 +16,13 @@ from kernel_runs import Array
 
 from engine.jit import Kernel
 from engine.kernels.convolution import depthwise
+from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
+from engine.kernels.dense_f32.rows import ROW as DENSE
 from engine.kernels.layout import Lanes, panel_rows
+from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
 from engine.lowering.panels import VECTORS_BEHIND
 
@@ -94,20 +97,46 @@ class Run:
         fields |= {"top": w.begin[0], "left": w.begin[1], "down": w.stride[0], "across": w.stride[1]}
         return fields | {"phases_down": w.phases(0), "phases_across": w.phases(1)}
 
-    def windows(self) -> None:
-        w, lanes, channels = self.window, self.after, CHANNELS + 2
+    def seen(self, channels: int) -> dict[str, int]:
+        """Planes, made, and the record of windows over them but for where they go."""
+        w, lanes = self.window, self.after
         planes = self.room(4 * IMAGES * channels * w.channel + 256)
         copies = self.room(w.copies_bytes(self.before.width))
         args = self.record(PLANES, {**self.planes(channels), "y": planes})
         call(to_planes, args, IMAGES * channels, copies)
-        k = channels * w.taps
         fields = {"x": planes, "image_bytes": 4 * channels * w.channel, "channel_bytes": 4 * w.channel}
         fields |= {"offsets": self.offsets, "taps": w.taps, "channels": channels, "plane_pitch": w.pitch}
         fields |= {"width": w.result[1], "pixels": w.result[0] * w.result[1], "images": IMAGES}
-        fields |= {"lane_pitch": lanes.pitch, "row_bytes": lanes.row_bytes}
-        fields |= {"y": self.room(panel_bytes(lanes, k)), "y_panel": panel_rows(k) * lanes.row_bytes}
-        args = self.record(WINDOWS, fields)
+        return fields | {"lane_pitch": lanes.pitch, "row_bytes": lanes.row_bytes}
+
+    def windows(self) -> None:
+        w, lanes, channels = self.window, self.after, CHANNELS + 2
+        y = self.room(panel_bytes(lanes, channels * w.taps))
+        place = {"y": y, "y_panel": panel_rows(channels * w.taps) * lanes.row_bytes}
+        args = self.record(WINDOWS, {**self.seen(channels), **place})
         call(to_windows, args, lanes.panels * w.taps, self.room(SCRATCH))
+
+    def fused(self) -> None:
+        """With a dense product of more rows than one strip."""
+        w, lanes, results = self.window, self.after, 14
+        k, kernel = CHANNELS * w.taps, DENSE.kernels[lanes.width]
+        packed = DENSE.pack(np.ones((results, k), np.float32))
+        panel = panel_rows(results) * lanes.row_bytes
+        last = {"m": results, "row_bytes": lanes.row_bytes, "y_panel": panel}
+        last |= {"y": self.room(panel_bytes(lanes, results)), "bias": self.room(4 * (results + MARGIN))}
+        product = {
+            "k": k,
+            "row_bytes": lanes.row_bytes,
+            "last_bytes": lanes.last_bytes,
+            "strips": packed.strips,
+        }
+        product |= {"w": self.fence(packed.entries), "panels": lanes.panels, "lanes": lanes.inner}
+        product |= {"panel_block": 1, "epilogue": self.record(EPILOGUE, last).ctypes.data}
+        fields = {"windows": self.record(WINDOWS, self.seen(CHANNELS)).ctypes.data, "kernel": kernel.address}
+        fields |= {"product": self.record(PRODUCT, product).ctypes.data, "strips": packed.strips}
+        fields |= {"parts": packed.strips, "part_strips": 1, "panel_bytes": k * lanes.row_bytes + 64}
+        size = scratch_bytes(fields["panel_bytes"], DENSE.scratch(lanes.width))
+        call(convolve, self.record(FUSED, fields), packed.strips * lanes.panels, self.room(size))
 
     def depthwise(self, *, quantized: bool) -> None:
         w, lanes = self.window, self.after
@@ -171,6 +200,8 @@ def main(kind: str) -> None:
                 tried.windows()
             elif kind == "moves":
                 tried.moves()
+            elif kind == "fused":
+                tried.fused()
             else:
                 tried.depthwise(quantized=kind == "quantized_depthwise")
 
