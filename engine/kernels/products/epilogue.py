@@ -21,6 +21,7 @@ import numpy as np
 
 from engine.jit import inner, record
 from engine.kernels.bf16_planes.split import pair_of
+from engine.kernels.products.activation import activated
 from engine.kernels.simd.arithmetic import (
     MAGIC,
     MAGIC_BITS,
@@ -29,30 +30,14 @@ from engine.kernels.simd.arithmetic import (
     least,
     maximum,
     negative,
-    select,
     splat_f32,
     splat_i32,
     to_float,
 )
 from engine.kernels.simd.arithmetic import minimum as lesser
-from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent, sigmoid
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 from engine.kernels.simd.tiles import TILE_BYTES
 
-# Numbers of the activations, as the epilogue's record and the lowering know them.
-ACTIVATIONS = {
-    "none": 0,
-    "relu": 1,
-    "gelu": 2,
-    "gelu_tanh": 3,
-    "tanh": 4,
-    "sigmoid": 5,
-    "silu": 6,
-    "hard_swish": 7,
-    "hard_sigmoid": 8,
-    "leaky_relu": 9,
-    "clip": 10,
-}
 # Forms of the result.
 STORE_F32, STORE_QUANTIZED, STORE_CENTRED, STORE_ROUNDED = 0, 1, 2, 3
 
@@ -171,43 +156,6 @@ def program_of(e: Any) -> Program:
 
 
 @inner
-def _piecewise_linear(p: Any, x: Any) -> Any:
-    first, second = splat_f32(p.first_number), splat_f32(p.second_number)
-    zero, one = splat_f32(np.float32(0)), splat_f32(np.float32(1))
-    if p.activation == 7:
-        sixth, half = splat_f32(np.float32(1 / 6)), splat_f32(np.float32(0.5))
-        y = x * lesser(one, maximum(zero, fused_multiply_add(x, sixth, half)))
-    elif p.activation == 8:
-        y = lesser(one, maximum(zero, fused_multiply_add(x, first, second)))
-    elif p.activation == 9:
-        y = select(x < zero, first * x, x)
-    else:
-        y = lesser(second, maximum(first, x))
-    return y
-
-
-@inner
-def _activated(p: Any, x: Any) -> Any:
-    if p.activation == 0:
-        y = x
-    elif p.activation == 1:
-        y = maximum(x, splat_f32(np.float32(0)))
-    elif p.activation == 2:
-        y = gelu(x)
-    elif p.activation == 3:
-        y = gelu_tanh(x)
-    elif p.activation == 4:
-        y = hyperbolic_tangent(x)
-    elif p.activation == 5:
-        y = sigmoid(x)
-    elif p.activation == 6:
-        y = x * sigmoid(x)
-    else:
-        y = _piecewise_linear(p, x)
-    return y
-
-
-@inner
 def row_scale(p: Any, row: int) -> Any:
     """What a row's integer sums are multiplied by."""
     scale = splat_f32(np.float32(1))
@@ -258,7 +206,7 @@ def value_of(p: Any, x: Any, row: int, scale: Any, bias: Any, residual: int) -> 
         x = rounded(x, splat_f32(p.summed_step), splat_i32(p.summed_zero))
     if p.residual != 0:
         x = x + _addend(p, residual, row)
-    return _activated(p, x)
+    return activated(p, x)
 
 
 @inner

@@ -12,9 +12,9 @@ from engine.jit import Kernel
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.windows import WINDOWS
 from engine.kernels.cost import even_block, panels_of_block
+from engine.kernels.products.activation import ACTIVATIONS
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import (
-    ACTIVATIONS,
     EPILOGUE,
     STORE_CENTRED,
     STORE_F32,
