@@ -70,27 +70,40 @@ def _key_parts(a: Any, first: int, count: int, head: int, parts: int) -> None:
         store_i32(total * factor, parts + 4 * block)
 
 
-@inner
-def _finish_scores(
-    a: Any, outer: int, head: int, scores: int, keys: int, key_parts: int, query_sum: Any
-) -> Any:
+def _score_finisher(key_part: Callable[..., Any]) -> Callable[..., Any]:
     """Raw sums to whole numbers around the zero points, scaled and masked; returns the greatest of each query.
 
-    key_parts   0: the raw sums have them
+    key_part   inner function of the raw sums and the address of their key's part: the sums with it
     """
-    query_part = query_sum * splat_i32(a.k_zero)
-    mask, step = key_mask(a, outer, head)
-    greatest = splat_f32(np.float32(-np.inf))
-    for key in range(keys):
-        at = scores + 64 * key
-        whole = load_i32(at) - query_part
-        if key_parts != 0:
-            whole = whole + splat_i32(read_i32(key_parts + 4 * key))
-        score = scaled(a, to_float(whole), mask)
-        mask += step
-        greatest = maximum(greatest, score)
-        store_f32(score, at)
-    return greatest
+
+    @inner
+    def finish_scores(
+        a: Any, outer: int, head: int, scores: int, keys: int, key_parts: int, query_sum: Any
+    ) -> Any:
+        query_part = query_sum * splat_i32(a.k_zero)
+        mask, step = key_mask(a, outer, head)
+        greatest = splat_f32(np.float32(-np.inf))
+        for key in range(keys):
+            at = scores + 64 * key
+            whole = key_part(load_i32(at), key_parts + 4 * key) - query_part
+            score = scaled(a, to_float(whole), mask)
+            mask += step
+            greatest = maximum(greatest, score)
+            store_f32(score, at)
+        return greatest
+
+    return finish_scores
+
+
+@inner
+def _with_part(raw: Any, part: int) -> Any:
+    return raw + splat_i32(read_i32(part))
+
+
+@inner
+def whole_already(raw: Any, part: int) -> Any:
+    """For raw sums that have their key's part."""
+    return raw
 
 
 @inner
@@ -177,13 +190,18 @@ class BytePlaces:
 
 
 def byte_head(
-    places: BytePlaces, score: Callable[..., None], mix: Callable[..., None]
+    places: BytePlaces,
+    score: Callable[..., None],
+    mix: Callable[..., None],
+    key_part: Callable[..., Any] = _with_part,
 ) -> Callable[..., None]:
     """The inner function of one tile, as `attend_kernel` wants it.
 
-    score   inner function (record, scratch, first lane, keys, head): raw scores, and key parts if they have a place
-    mix     inner function (record, scratch, first lane, keys, head, context): int32 sums of values
+    score      inner function (record, scratch, first lane, keys, head): raw scores, and parts of keys
+    mix        inner function (record, scratch, first lane, keys, head, context): int32 sums of values
+    key_part   `whole_already` where raw scores have the parts of their keys
     """
+    finish_scores = _score_finisher(key_part)
     queries, scores_of, parts_of, probabilities = (
         places.queries,
         places.scores,
@@ -200,7 +218,7 @@ def byte_head(
         q = lane_address(a.q, a.q_panel, a.q_row_bytes, 16 * group) + head * (a.depth // 4) * a.q_row_bytes
         query_sum = signed_queries(a, q, queries(a, scratch))
         score(a, scratch, first, keys, head)
-        greatest = _finish_scores(a, outer, head, scores, keys, parts_of(a, scratch), query_sum)
+        greatest = finish_scores(a, outer, head, scores, keys, parts_of(a, scratch), query_sum)
         if a.mask_query != 0:
             greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
         inverse = exponentials(a, scores, keys, greatest)

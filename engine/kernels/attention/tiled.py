@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.jit import Kernel, inner
-from engine.kernels.attention.quantized import ONES, BytePlaces, byte_head
+from engine.kernels.attention.quantized import ONES, BytePlaces, byte_head, whole_already
 from engine.kernels.attention.rows import attend_kernel
 from engine.kernels.simd.arithmetic import splat_i32
 from engine.kernels.simd.memory import store_i32
@@ -181,7 +181,7 @@ _PLACES = BytePlaces(_queries_place, _scores_place, _no_parts, _probabilities_pl
 def tiled_attention_kernel(depth: int) -> Kernel:
     """The kernel for heads of so many features."""
     unit = tile_unit("s8u8")
-    head = byte_head(_PLACES, _score_keys(), _mix_values(depth))
+    head = byte_head(_PLACES, _score_keys(), _mix_values(depth), whole_already)
     return attend_kernel("attention_u8_tiles", depth, head, _PLACES.context, unit.configure, unit.release)
 
 
