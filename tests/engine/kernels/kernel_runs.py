@@ -16,8 +16,9 @@ from engine.jit import Kernel
 from engine.kernels.bf16_planes.rows import TILE_K
 from engine.kernels.bf16_planes.split import bf16_parts
 from engine.kernels.layout import Lanes, panel_rows, quad_margin, quad_rows
+from engine.kernels.products.activation import ACTIVATIONS
 from engine.kernels.products.arguments import PRODUCT
-from engine.kernels.products.epilogue import ACTIVATIONS, EPILOGUE
+from engine.kernels.products.epilogue import EPILOGUE
 from engine.kernels.row import PackedWeights, ProductRow, aligned
 from engine.kernels.weight_only.pack import FewBits
 
