@@ -128,8 +128,8 @@ def test_models_whose_padding_takes_part_compute_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEAVE_PADDING_OUT)
 def test_few_tokens_lie_in_narrow_panels_and_are_the_same(name: str) -> None:
-    file, sizes = str(EXPORTED / f"{name}.onnx"), {"batch_size": 1, "input_shapes": [[1, NARROW]]}
-    skips, computes = Engine(file, **sizes), Engine(file, **sizes, skip_padding=False)
+    file, shapes = str(EXPORTED / f"{name}.onnx"), [[1, NARROW]]
+    skips, computes = (Engine(file, 1, input_shapes=shapes, skip_padding=skip) for skip in (True, False))
     for length in (3, NARROW, 16, 17, 32, 33, 1):
         mask = prefixes(NARROW, length)
         inputs = _inputs(skips, mask)

@@ -71,8 +71,8 @@ class Run:
         self.window, self._at_end = window, at_end
         self._fences: list[Fenced] = []
         self._records: list[Array] = []
-        self.before = Lanes.of((IMAGES, window.image[0] * window.image[1], CHANNELS))
-        self.after = Lanes.of((IMAGES, window.result[0] * window.result[1], CHANNELS))
+        self.before = Lanes.of((IMAGES, window.image[0] * window.image[1], CHANNELS), 64)
+        self.after = Lanes.of((IMAGES, window.result[0] * window.result[1], CHANNELS), 64)
         self.x = self.room(panel_bytes(self.before, CHANNELS))
         offsets = 4 * np.asarray(window.offsets(), np.int32)
         self.offsets = self.fence(offsets)
