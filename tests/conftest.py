@@ -72,5 +72,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("kernel rows that this run did not execute natively")
     emulated = [row.family for row in ALL_ROWS if row.emulated]
     terminalreporter.write_line(f"emulated at {active_level().name}: {', '.join(emulated) or 'none'}")
-    others = [level.name for level in LEVELS if level is not active_level()]
+    others = [level.name for level in LEVELS if level.name != active_level().name]
     terminalreporter.write_line(f"all rows of: {', '.join(others)}")

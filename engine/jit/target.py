@@ -68,7 +68,9 @@ _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl")
 _VNNI = (*_AVX512, "avx512vnni")
 # What the CPUs with AMX have besides; rows that use it ask `active_features`.
-_AMX_EXTRAS = "+avx512vnni,+avx512vbmi2,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"
+_AMX_EXTRAS = "+avx512vnni,+avx512vbmi,+avx512vbmi2,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"
+# In these the CPUs with VNNI differ.
+_VNNI_EXTRAS = ("avx512vbmi", "avx512vbmi2", "avx512bf16")
 
 # Best last: the machine's level is the last one whose needs are met.
 LEVELS = (
@@ -169,6 +171,12 @@ def compile_only_level() -> IsaLevel | None:
     return replace(named[0], features=features)
 
 
+def lowered(level: IsaLevel, present: frozenset[str]) -> IsaLevel:
+    """A level below the machine's, with what the CPU has besides: one with AMX is not the oldest with avx512_vnni."""
+    kept = [f"+{name}" for name in _VNNI_EXTRAS if name in present] if level.name == "avx512_vnni" else []
+    return replace(level, features=",".join(filter(None, [level.features, *kept])))
+
+
 @functools.cache
 def active_level() -> IsaLevel:
     """The level this process compiles for: the machine's, or the lower one that is asked for."""
@@ -177,7 +185,9 @@ def active_level() -> IsaLevel:
         return readable
     asked = _asked()
     named = [level for level in _offered() if asked is not None and level.name == asked.value]
-    return named[0] if named else detected_level()
+    if not named or named[0] is detected_level():
+        return detected_level()
+    return lowered(named[0], cpu_features())
 
 
 @functools.cache

@@ -59,6 +59,15 @@ def test_the_predecessors_variable_works_and_ours_wins() -> None:
     assert _level_with(NM_ARCH="nonsense").startswith("refused: NM_ARCH=nonsense")
 
 
+@pytest.mark.parametrize("name", known_levels())
+def test_a_lower_level_with_dot_products_keeps_the_byte_permutes_of_the_cpu(name: str) -> None:
+    level = next(level for level in LEVELS if level.name == name)
+    lower = target.lowered(level, frozenset({"avx512vbmi", "avx512bf16", "amx-int8"}))
+    added = set(lower.features.split(",")) - set(level.features.split(","))
+    assert added == ({"+avx512vbmi", "+avx512bf16"} if name == "avx512_vnni" else set())
+    assert target.lowered(level, frozenset()) == level
+
+
 def test_a_lower_level_uses_none_of_the_wider_registers() -> None:
     if detected_level().width < 64:
         pytest.skip("this machine has no wider registers than the lower levels")
