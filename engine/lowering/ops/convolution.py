@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.kernels.convolution import depthwise
-from engine.kernels.convolution.planes import PLANES
+from engine.kernels.convolution.planes import PLANES, Window
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.layout import quad_rows
 from engine.kernels.products.epilogue import EPILOGUE
@@ -34,7 +34,7 @@ from engine.lowering.ops._products import (
     store_fields,
 )
 from engine.lowering.ops.linear import epilogue_bias
-from engine.plan.steps import Array, Buffer, Field, Fixed, Layer, Location, Record
+from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record
 
 
 # -- windows
@@ -118,35 +118,22 @@ def _emit_depthwise(
     x, y = place_of_pixels(value, builder), result_panel(node, builder, store)
     scratch = depthwise.Scratch.of(window, y.lanes.pitch, x.width)
     fills = constant_fill(np.asarray(node.attrs.get("zero_point", 0), value.dtype), value.dtype)
-    reads: list[Buffer] = list(x.buffers)
+    addend, read = ({}, ()) if residual is None else residual_fields(builder, residual)
     last: dict[str, Field | Record] = {
         **epilogue,
         **store_fields(store),
         **activation_fields(node.attrs["activation"]),
+        **addend,
         "m": channels,
         "y": y.location,
         "y_panel": y.panel_bytes,
         "row_bytes": y.lanes.row_bytes,
     }
-    if residual is not None:
-        addend, read = residual_fields(builder, residual)
-        reads += read
-        last |= addend
-    is_three = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
     fields: dict[str, Field | Record] = {
         **weights,
+        **_sliding(window, scratch, channels),
         "planes": Record(PLANES, {**planes_fields(x, window, x.rows), "fill": fills}),
-        "offsets": tap_offsets(window),
-        "taps": window.taps,
-        "quads": quad_rows(channels),
-        "pitch": window.pitch,
-        "height": window.result[0],
-        "width": window.result[1],
         "lane_pitch": y.lanes.pitch,
-        "three": int(is_three),
-        "sums": scratch.sums,
-        "flat": scratch.flat,
-        "copies": scratch.copies,
         "epilogue": Record(EPILOGUE, last),
     }
     builder.emit(
@@ -154,13 +141,30 @@ def _emit_depthwise(
         kernel,
         Record(depthwise.DEPTHWISE, fields),
         tiles=images * quad_rows(channels),
-        reads=reads,
+        reads=(*x.buffers, *read),
         writes=y.buffers,
         tile_ns=depthwise.CHANNELS * pixels * (window.taps * 0.03 + 0.3),
         scratch=scratch.size,
     )
     keep(node, builder, y)
     return None
+
+
+def _sliding(window: Window, scratch: depthwise.Scratch, channels: int) -> dict[str, Field]:
+    """How the window goes over the planes in scratch."""
+    is_three = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
+    return {
+        "offsets": tap_offsets(window),
+        "taps": window.taps,
+        "quads": quad_rows(channels),
+        "pitch": window.pitch,
+        "height": window.result[0],
+        "width": window.result[1],
+        "three": int(is_three),
+        "sums": scratch.sums,
+        "flat": scratch.flat,
+        "copies": scratch.copies,
+    }
 
 
 LOWERINGS = (
