@@ -37,14 +37,14 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     from engine.bench.__main__ import main
 
     given = ["engine" if word == "deepsparse" else word for word in _given(arguments)]
-    return _guarded(lambda: main(_with_files(given)))
+    return _guarded(lambda: main(_with_files(given), "sparselane.benchmark"))
 
 
 def debug_analysis(arguments: Sequence[str] | None = None) -> int:
     """`sparselane.debug_analysis MODEL`: time, kernel, zeros and rate of every step."""
     from engine.bench.__main__ import main
 
-    return _guarded(lambda: main([*_with_files(_given(arguments)), "--layers"]))
+    return _guarded(lambda: main([*_with_files(_given(arguments)), "--layers"], "sparselane.debug_analysis"))
 
 
 def server(arguments: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ def _scripts() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "place"), _scripts().items())
-def test_every_script_leads_to_a_function_that_says_how_it_is_used(
+def test_every_script_says_by_its_own_name_how_it_is_used(
     name: str, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module, _, attribute = place.partition(":")
@@ -41,7 +41,7 @@ def test_every_script_leads_to_a_function_that_says_how_it_is_used(
         # argparse leaves the process by itself.
         code = left.code
     assert code in (0, None)
-    assert capsys.readouterr().out.startswith("usage: ")
+    assert capsys.readouterr().out.startswith(f"usage: {name}")
 
 
 WRONG = [

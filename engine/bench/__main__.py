@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bench import report, sweep
-from engine.bench.arguments import check_export_path, parse_arguments
+from engine.bench.arguments import PROGRAM, check_export_path, parse_arguments
 from engine.bench.engines import check_engine
 from engine.bench.foreign import FOREIGN
 from engine.bench.job import SCENARIOS, Job, concrete_shapes, has_open_dimensions
@@ -33,18 +33,21 @@ from engine.machine.topology import topology
 from engine.utils import model_to_path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, 1 when a check of kernels failed, or 2 after one line on standard error."""
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command by this name.
+
+    Returns the exit code: 0, 1 when a check of kernels failed, or 2 after one line on standard error.
+    """
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
     try:
         if "--kernels" in given:
-            return kernels.run(given)
+            return kernels.run(given, program)
         if "--layers" in given:
-            return layers.run(given)
+            return layers.run(given, program)
         if "--schedulers" in given:
-            return schedulers.run(given)
-        _run(parse_arguments(given))
+            return schedulers.run(given, program)
+        _run(parse_arguments(given, program))
     except KeyboardInterrupt:
         return 130
     # A command ends with a sentence, whatever an engine raises.

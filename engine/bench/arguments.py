@@ -18,6 +18,7 @@ MODEL is an ONNX file, a folder with a model.onnx, or synthetic:NAME (random wei
 example 'synthetic:bert-base?sparsity=0.9&quantized=1' or synthetic:resnet50-p95-qdq.
 
 `python -m engine.bench --kernels [FAMILY ...]` times the product kernels instead; --kernels --help shows its flags."""
+PROGRAM = "python -m engine.bench"
 
 
 class Parser(argparse.ArgumentParser):
@@ -138,10 +139,10 @@ _FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; `engine` is a list without repetition. Raises OptionError."""
+def parse_arguments(arguments: Sequence[str] | None, program: str = PROGRAM) -> argparse.Namespace:
+    """Read the command line of the command by this name; `engine` is a list without repetition. Raises OptionError."""
     parser = Parser(
-        "python -m engine.bench",
+        program,
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

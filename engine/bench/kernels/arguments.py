@@ -20,9 +20,9 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(message)
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line. Raises OptionError."""
-    parser = _Parser("python -m engine.bench --kernels", description=_DESCRIPTION, allow_abbrev=False)
+def parse_arguments(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
+    """Read the command line of the command by this name. Raises OptionError."""
+    parser = _Parser(f"{program} --kernels", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
         "--kernels", nargs="*", metavar="FAMILY", help="only these beside the dense ones (default: all)"
     )

@@ -23,9 +23,9 @@ from engine.runtime.teams import team_of
 CHECK_S = 0.3
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str] | None, program: str) -> int:
     """Measure and print; the exit code. Raises OptionError."""
-    options = parse_arguments(arguments)
+    options = parse_arguments(arguments, program)
     for path in filter(None, (options.export_path, options.plot)):
         if not Path(path).absolute().parent.is_dir():
             message = f"cannot write {path}: its folder does not exist."

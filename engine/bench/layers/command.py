@@ -14,8 +14,8 @@ from engine.bench.layers.measure import profile
 from engine.bench.layers.report import as_json, table
 
 
-def _parser() -> Parser:
-    parser = Parser("python -m engine.bench MODEL --layers", description=__doc__, allow_abbrev=False)
+def _parser(program: str) -> Parser:
+    parser = Parser(f"{program} MODEL --layers", description=__doc__, allow_abbrev=False)
     parser.add_argument("model_path", metavar="MODEL")
     parser.add_argument("--layers", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
@@ -31,9 +31,9 @@ def _parser() -> Parser:
     return parser
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str] | None, program: str) -> int:
     """Measure and print; the exit code. Raises OptionError, and what Engine raises."""
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     check_export_path(options.export_path)
     shapes = parse_input_shapes(options.input_shapes)
     with Engine(options.model_path, options.batch_size, options.num_cores, input_shapes=shapes) as engine:

@@ -16,8 +16,8 @@ from engine.errors import OptionError
 from engine.machine.topology import topology
 
 
-def _parser() -> Parser:
-    parser = Parser("python -m engine.bench MODEL --schedulers", description=__doc__, allow_abbrev=False)
+def _parser(program: str) -> Parser:
+    parser = Parser(f"{program} MODEL --schedulers", description=__doc__, allow_abbrev=False)
     parser.add_argument("model_path", metavar="MODEL")
     parser.add_argument("--schedulers", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
@@ -39,9 +39,9 @@ def _parser() -> Parser:
     return parser
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str] | None, program: str) -> int:
     """Measure and print; the exit code. Raises OptionError, and what Engine raises."""
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     check_export_path(options.export_path)
     if min(options.callers) < 1:
         message = "--callers are at least 1 each."
