@@ -26,7 +26,7 @@ def _kernels_in(value: object) -> list[Kernel]:
     if isinstance(value, Kernel):
         return [value]
     if isinstance(value, ProductRow):
-        return [] if value.emulated else list(value.kernels.values())
+        return [] if value.emulated else [*value.kernels.values(), *value.finishers.values()]
     if isinstance(value, PeakRow):
         return [value.kernel]
     if isinstance(value, dict):

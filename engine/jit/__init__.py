@@ -13,7 +13,7 @@ instruction.py  one intrinsic per machine instruction
 from llvmlite import ir
 
 from engine.jit.decorators import Kernel, compiled, inner, kernel
-from engine.jit.instruction import instruction, record
+from engine.jit.instruction import call_by_address, instruction, record
 from engine.jit.target import (
     IsaLevel,
     active_features,
@@ -33,6 +33,7 @@ __all__ = [
     "Kernel",
     "active_features",
     "active_level",
+    "call_by_address",
     "check_level",
     "compiled",
     "detected_level",

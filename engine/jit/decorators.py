@@ -1,6 +1,7 @@
 """The three ways a Python function becomes machine code here.
 
-    kernel      void(i64 args, i64 tile_begin, i64 tile_end, i64 scratch), called by address from the walker
+    kernel      void(i64 args, i64 tile_begin, i64 tile_end, i64 scratch), called by address from the walker; or, with
+                as many i64 as it says, called by address from other kernels
     compiled    called from Python with integers, without the GIL
     inner       called from the two above, inlined by LLVM
 
@@ -24,7 +25,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 _NO_ENTRY = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_KERNEL_SIGNATURE = ((types.int64,) * 4, types.void)
 
 
 class _CFunc(CFunc):  # type: ignore[misc]
@@ -32,17 +32,18 @@ class _CFunc(CFunc):  # type: ignore[misc]
 
 
 class Kernel:
-    """A compiled step of fixed signature; compiled, or read from the cache, when its address is first asked for.
+    """A compiled step, or a part of several; compiled, or read from the cache, when its address is first asked for.
 
     name        `<family>_<types>__<tile>__<level>`: unique, shown in profiles, part of the cache key
     scratch     bytes of private memory that a call needs: the plan gives each member of the team this much
     """
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], arguments: int = 4) -> None:
         self.name = name
         self.compile_s = 0.0
         self.cache_hit = False
         self._function = function
+        self._signature = ((types.int64,) * arguments, types.void)
         self._compiled: _CFunc | None = None
         self._lock = threading.Lock()
 
@@ -68,7 +69,7 @@ class Kernel:
             return self._compiled
 
     def _uncompiled(self) -> _CFunc:
-        return _CFunc(self._function, _KERNEL_SIGNATURE, locals={}, options=dict(_OPTIONS))
+        return _CFunc(self._function, self._signature, locals={}, options=dict(_OPTIONS))
 
     def assembly(self) -> str:
         """The machine code's assembly text. Only of a kernel compiled in this process, or under ENGINE_COMPILE_ONLY."""
@@ -77,12 +78,15 @@ class Kernel:
         return str(self.load()._library.get_asm_str())  # noqa: SLF001
 
 
-def kernel(family: str, tile: str = "") -> Callable[[Callable[..., None]], Kernel]:
-    """Make a kernel; its full name is the family, the tile shape and the active level."""
+def kernel(family: str, tile: str = "", *, arguments: int = 4) -> Callable[[Callable[..., None]], Kernel]:
+    """Make a kernel; its full name is the family, the tile shape and the active level.
+
+    arguments    of one that other kernels call and the walker does not; all are i64
+    """
 
     def made(function: Callable[..., None]) -> Kernel:
         parts = [family, tile, active_level().name]
-        return Kernel("__".join(part for part in parts if part), function)
+        return Kernel("__".join(part for part in parts if part), function, arguments)
 
     return made
 

@@ -60,3 +60,13 @@ def call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[Any]
     if function is None:
         function = ir.Function(builder.module, ir.FunctionType(result, [a.type for a in arguments]), name)
     return builder.call(function, arguments)
+
+
+def call_by_address(arguments: int) -> Callable[..., Any]:
+    """An instruction (address, arguments ...), all i64: call the C function of no result that is there."""
+
+    def emit(builder: ir.IRBuilder, address: Any, *values: Any) -> None:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * arguments)
+        builder.call(builder.inttoptr(address, ir.PointerType(kind)), values)
+
+    return instruction("void", ("i64",) * (1 + arguments), emit)

@@ -21,6 +21,9 @@ class PrivateFunctions:
     code of its own, which besides taking time would be wrong: the code generator rewrites the module it is
     given (CodeGenPrepare), an address a + b of integers into "b bytes beyond pointer a". Optimised again
     within a kernel, where a may turn out to be 0, that is an access through a null pointer, and LLVM deletes it.
+
+    Inner functions are inlined before anything is optimised. Left to itself LLVM optimises callees first: it makes
+    copies of their loops for every branch on an argument, and finds only then that a kernel's argument is a constant.
     """
 
     _final_module: Any
@@ -37,6 +40,7 @@ class PrivateFunctions:
         for function in self._final_module.functions:
             if function.linkage == llvm.Linkage.linkonce_odr:
                 function.linkage = llvm.Linkage.internal
+                function.add_function_attribute("alwaysinline")
         super()._optimize_final_module()  # type: ignore[misc]
 
     def _finalize_final_module(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.jit import Kernel
 from engine.kernels.cost import Coefficients, Work, for_level, predicted_ns
 from engine.kernels.layout import Lanes
+from engine.kernels.products.finishers import FINISHERS, Table
 
 Array = NDArray[Any]
 
@@ -87,6 +88,7 @@ class ProductRow:
     emulated     its instructions are not there but spelled out: for tests, never offered
     run          panels of one strip that the kernel likes to have in one claim
     suits        whether weights have the zeros that the family is made for: where not, only the user can choose it
+    finishers    kernels that run epilogues, over sums as this family leaves them
     most_lanes   positions that the kernel takes at most, all of one sequence; None: any number
     """
 
@@ -102,6 +104,7 @@ class ProductRow:
     emulated: bool = False
     run: int = 1
     suits: Callable[[ProductShape], bool] = lambda _shape: True
+    finishers: Table = field(default_factory=lambda: FINISHERS)
     most_lanes: int | None = None
 
     def takes(self, lanes: Lanes) -> bool:

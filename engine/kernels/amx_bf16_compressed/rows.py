@@ -6,6 +6,7 @@ import numpy as np
 
 from engine.kernels.bf16_planes.split import bf16_parts
 from engine.kernels.products.tile_cost import tile_costs
+from engine.kernels.products.tile_epilogue import TILE_FINISHERS
 from engine.kernels.products.tile_packing import compress_tiles, k_tiles
 from engine.kernels.products.tile_strips import RUN, TileForm, tile_kernels, tile_scratch
 from engine.kernels.row import Array, PackedWeights, ProductRow
@@ -31,4 +32,5 @@ ROW = ProductRow(
     precision="bf16",
     emulated=tile_unit("bf16").emulated or not HAS_EXPAND,
     run=RUN,
+    finishers=TILE_FINISHERS,
 )

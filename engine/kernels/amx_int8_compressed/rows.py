@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.kernels.products.tile_cost import tile_costs
+from engine.kernels.products.tile_epilogue import TILE_FINISHERS
 from engine.kernels.products.tile_packing import compress_tiles, k_tiles
 from engine.kernels.products.tile_strips import RUN, TileForm, tile_kernels, tile_scratch
 from engine.kernels.row import Array, PackedWeights, ProductRow
@@ -32,4 +33,5 @@ ROW = ProductRow(
     scratch=tile_scratch(_FORM),
     emulated=tile_unit("u8s8").emulated or not HAS_EXPAND,
     run=RUN,
+    finishers=TILE_FINISHERS,
 )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.jit import inner
-from engine.kernels.row import Array
 from engine.kernels.simd.arithmetic import absolute, bits_of, from_bits, select, splat_f32, splat_i32
 
 # From here on rounding would give infinity.
@@ -37,7 +37,7 @@ def pair_of(even: Any, odd: Any) -> Any:
     return low | bits_of(leading_part(odd))
 
 
-def _rounded_bits(x: Array) -> Array:
+def _rounded_bits(x: NDArray[Any]) -> NDArray[Any]:
     """The bits of `leading_part`, as uint32."""
     bits = x.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
@@ -48,9 +48,9 @@ def _rounded_bits(x: Array) -> Array:
     return np.where(np.isnan(x), kept | np.uint32(0x00400000), kept)
 
 
-def bf16_parts(x: Array, count: int) -> list[Array]:
+def bf16_parts(x: NDArray[Any], count: int) -> list[NDArray[Any]]:
     """The first `count` parts of float32 x, as uint16 bits of bfloat16."""
-    parts: list[Array] = []
+    parts: list[NDArray[Any]] = []
     rest = np.ascontiguousarray(x, np.float32)
     for _ in range(count):
         kept = _rounded_bits(rest)

@@ -10,7 +10,7 @@ from engine.jit import Kernel, active_level, kernel
 from engine.kernels.column_blocks_f32.pack import pack
 from engine.kernels.cost import Coefficients, Work, column_block_work
 from engine.kernels.products.arguments import product_of, strip_and_panel
-from engine.kernels.products.epilogue import finish
+from engine.kernels.products.finishers import finish
 from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape
 from engine.kernels.simd.memory import read_i32
 from engine.kernels.simd.tile import tile_operations

@@ -19,7 +19,8 @@ import numpy as np
 from engine.jit import Kernel, active_level, inner, kernel, record
 from engine.kernels.convolution.lanes import copy_exactly
 from engine.kernels.convolution.planes import BLOCK, Window, find_copies, lay_channel, planes_of
-from engine.kernels.products.epilogue import epilogue_of, finish_lanes
+from engine.kernels.products.epilogue import epilogue_of
+from engine.kernels.products.finishers import finish_lanes
 from engine.kernels.row import Array, aligned
 from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32
 from engine.kernels.simd.memory import load_f32, read_f32, read_i32, store_f32
@@ -185,7 +186,7 @@ def _kernel(kind: str, integer: bool, flat_sums: Callable[..., None]) -> Kernel:
             while lane < a.lane_pitch:
                 place = image * a.lane_pitch + lane
                 lanes = least(width - place % width, a.lane_pitch - lane)
-                finish_lanes(e, sums + 4 * lane, stride, first, CHANNELS, place, lanes)
+                finish_lanes(a.epilogue, sums + 4 * lane, stride, first, CHANNELS, place, lanes)
                 lane += lanes
 
     return convolve

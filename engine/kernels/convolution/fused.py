@@ -8,11 +8,9 @@ lies in scratch.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from engine.jit import instruction, ir, kernel, record
+from engine.jit import call_by_address, kernel, record
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, gather, windows_of
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.simd.arithmetic import least
@@ -45,12 +43,7 @@ def scratch_bytes(panel_bytes: int, product_scratch: int) -> int:
     return _FRONT + panel_bytes + product_scratch
 
 
-def _call(builder: ir.IRBuilder, address: Any, *arguments: Any) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
-    builder.call(builder.inttoptr(address, ir.PointerType(kind)), arguments)
-
-
-_run_kernel = instruction("void", ("i64",) * 5, _call)
+_run_kernel = call_by_address(4)
 
 
 @kernel("convolution")

@@ -39,7 +39,10 @@ from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
 from engine.kernels.simd.tiles import TILE_BYTES
 
 # Forms of the result.
-STORE_F32, STORE_QUANTIZED, STORE_CENTRED, STORE_ROUNDED = 0, 1, 2, 3
+STORE_F32: int = 0
+STORE_QUANTIZED: int = 1
+STORE_CENTRED: int = 2
+STORE_ROUNDED: int = 3
 
 EPILOGUE = np.dtype(
     [
@@ -71,6 +74,7 @@ EPILOGUE = np.dtype(
         ("product_scale", np.float32),  # by which the rounded product is dequantised; 0: by product_step
         ("summed_step", np.float32),  # quantisation scale of product and bias; 0: none
         ("summed_zero", np.int64),
+        ("finisher", np.int64),  # address of the kernel that runs this program (see finishers)
     ],
     align=True,
 )
@@ -133,16 +137,22 @@ class Program(NamedTuple):
 @inner
 def program_of(e: Any) -> Program:
     """The record's fields."""
+    return known_program(e, e.integer, e.activation, e.store)
+
+
+@inner
+def known_program(e: Any, integer: int, activation: int, store: int) -> Program:
+    """The record's fields, but for three that may be constants to the compiler."""
     return Program(
-        e.integer,
+        integer,
         e.scale,
         e.scale_stride,
         e.product_zero,
         e.bias,
         e.residual,
         e.residual_zero,
-        e.activation,
-        e.store,
+        activation,
+        store,
         e.zero_point,
         e.step,
         e.product_step,
@@ -277,9 +287,9 @@ def _finish_four(
 
 @inner
 def _finish_quads(
-    e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
+    e: Any, p: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
 ) -> None:
-    p, row_bytes = program_of(e), e.row_bytes
+    row_bytes = e.row_bytes
     step, zero_point = splat_f32(p.step), splat_i32(p.zero_point)
     whole = rows // 4 * 4
     for first in range(0, whole, 4):
@@ -309,10 +319,10 @@ def _store_planes(e: Any, sums: int, stride: int, row: int, rows: int, planes: i
 
 @inner
 def _finish_floats(
-    e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
+    e: Any, p: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, lane_bytes: int
 ) -> None:
-    p, row_bytes = program_of(e), e.row_bytes
-    step, zero_point, factor = splat_f32(p.step), splat_i32(p.zero_point), splat_f32(factor_of(p))
+    row_bytes = e.row_bytes
+    step, zero_point, factor = splat_f32(p.step), splat_i32(p.zero_point), splat_f32(factor_of(e))
     for r in range(rows):
         scale, bias = row_scale(p, row + r), row_bias(p, row + r)
         addend = addend_row(p, residual, row + r, row_bytes)
@@ -327,7 +337,7 @@ def _finish_floats(
 
 
 @inner
-def finish_lanes(e: Any, sums: int, stride: int, row: int, rows: int, lane: int, lanes: int) -> None:
+def run_program(e: Any, p: Any, sums: int, stride: int, row: int, rows: int, lane: int, lanes: int) -> None:
     """Run the program over sums[rows][lanes], which belong to lanes `lane` and on of one panel.
 
     stride        bytes from one row of sums to the next
@@ -339,21 +349,10 @@ def finish_lanes(e: Any, sums: int, stride: int, row: int, rows: int, lane: int,
     within = 4 * lane - panel * e.row_bytes
     y = e.y + panel * e.y_panel + within
     residual = e.residual + panel * e.residual_panel + within
-    if e.store == STORE_QUANTIZED:
-        _finish_quads(e, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
+    if p.store == STORE_QUANTIZED:
+        _finish_quads(e, p, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
     else:
-        _finish_floats(e, sums, stride, row, present, residual, y + row * e.row_bytes, 4 * lanes)
+        _finish_floats(e, p, sums, stride, row, present, residual, y + row * e.row_bytes, 4 * lanes)
         if e.planes != 0:
             planes = e.planes + lane // 16 * e.planes_vector
             _store_planes(e, sums, stride, row, present, planes, 4 * lanes)
-
-
-@inner
-def finish(address: int, sums: int, row: int, rows: int, panel: int) -> None:
-    """Run the program at `address` over sums[rows][panel width] of one panel, rows `row` and on.
-
-    row    a multiple of 4
-    """
-    e = epilogue_of(address)
-    lanes = e.row_bytes // 4
-    finish_lanes(e, sums, e.row_bytes, row, rows, panel * lanes, lanes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_panel
-from engine.kernels.products.epilogue import finish
+from engine.kernels.products.finishers import finish
 from engine.kernels.products.groups import HEADER
 from engine.kernels.simd.memory import prefetch, read_i32
 from engine.kernels.simd.tile import tile_operations

@@ -21,7 +21,8 @@ import numpy as np
 
 from engine.jit import Kernel, active_level, inner, kernel
 from engine.kernels.products.arguments import lane_bytes_of, product_of, strip_and_panel
-from engine.kernels.products.epilogue import epilogue_of, finish
+from engine.kernels.products.epilogue import epilogue_of
+from engine.kernels.products.finishers import finish
 from engine.kernels.row import Array, PackedWeights, aligned
 from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import prefetch

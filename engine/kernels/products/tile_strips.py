@@ -21,7 +21,7 @@ from typing import Any
 
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_run
-from engine.kernels.products.tile_epilogue import PENDING_BYTES, pending_of, unit_finisher, wait
+from engine.kernels.products.tile_epilogue import PENDING_BYTES, finish_units, pending_of, wait
 from engine.kernels.products.tile_packing import ROWS
 from engine.kernels.products.tile_steps import TileSteps, tile_steps
 from engine.kernels.simd.arithmetic import least
@@ -115,7 +115,7 @@ def tile_scratch(form: TileForm) -> Callable[[int], int]:
     return lambda width: _offsets(form)[2] + RUN * ROWS * width * 4
 
 
-def _dense_steps(form: TileForm, layout: _Layout, step: Code, finish: Code) -> Code:
+def _dense_steps(form: TileForm, layout: _Layout, step: Code) -> Code:
     """The inner function that adds the products of a chunk of k to a block's sums; returns the next line to ask for.
 
     (args, scratch, first A tiles, B, gap of B's columns, k tiles, line to ask for or 0, unused, lines a k tile)
@@ -130,7 +130,7 @@ def _dense_steps(form: TileForm, layout: _Layout, step: Code, finish: Code) -> C
         for t in range(steps):
             step(scratch, w + t * step_bytes, x + t * advance, gap, stride)
             if t < FINISHED_AFTER:
-                finish(args, scratch + pending, columns * t, columns * t + columns)
+                finish_units(args, scratch + pending, columns * t, columns * t + columns)
             if following != 0:
                 for _ in range(lines):
                     prefetch_l2(following)
@@ -140,7 +140,7 @@ def _dense_steps(form: TileForm, layout: _Layout, step: Code, finish: Code) -> C
     return multiply
 
 
-def _compressed_steps(form: TileForm, layout: _Layout, step: Code, finish: Code, expand: Code) -> Code:
+def _compressed_steps(form: TileForm, layout: _Layout, step: Code, expand: Code) -> Code:
     """The same where A tiles are expanded; returns the stream behind what was.
 
     (args, scratch, expanded tiles, B, gap, k tiles, stream, masks or 0: they are expanded already, ring)
@@ -160,21 +160,21 @@ def _compressed_steps(form: TileForm, layout: _Layout, step: Code, finish: Code,
                 source = expand(source, masks, w + (t + 1 & ring) * step_bytes)
             step(scratch, w + (t & ring) * step_bytes, x + t * advance, gap, stride)
             if t < FINISHED_AFTER:
-                finish(args, scratch + pending, columns * t, columns * t + columns)
+                finish_units(args, scratch + pending, columns * t, columns * t + columns)
         return source
 
     return multiply
 
 
-def _run_product(form: TileForm, layout: _Layout, operations: TileSteps, finish: Code) -> Code:
+def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code:
     """The inner function (args, scratch, strip, panel, panels, ahead): sums of a strip by a run of panels."""
     begin, resume, save = operations.begin, operations.resume, operations.save
     compressed, split = form.expand is not None, form.kind == "bf16"
     chunk, step_bytes = form.chunk, form.step_bytes
     if form.expand is None:
-        multiply = _dense_steps(form, layout, operations.step, finish)
+        multiply = _dense_steps(form, layout, operations.step)
     else:
-        multiply = _compressed_steps(form, layout, operations.step, finish, _expander(form, form.expand))
+        multiply = _compressed_steps(form, layout, operations.step, _expander(form, form.expand))
     pending, expanded, sums = _offsets(form)
     vectors, columns, advance = layout.vectors, layout.columns, layout.advance
     plane_bytes, mask_bytes, lines = form.planes * TILE_BYTES, 2 * form.mask_bytes, step_bytes // 64 * columns
@@ -208,11 +208,20 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps, finish:
                 source = multiply(args, scratch, w, x, gap, steps, source, fresh, ring)
                 # The block before may wait where this one's sums go.
                 waiting = pending_of(scratch + pending)
-                finish(args, scratch + pending, columns * least(steps, FINISHED_AFTER), waiting.units)
+                finish_units(args, scratch + pending, columns * least(steps, FINISHED_AFTER), waiting.units)
                 waiting.units = 0
                 save(scratch, block)
                 if first + steps == a.k:
-                    wait(args, scratch + pending, block, units, ROWS * strip, panel + taken, 64 * vector)
+                    wait(
+                        args,
+                        scratch + pending,
+                        block,
+                        units,
+                        columns,
+                        ROWS * strip,
+                        panel + taken,
+                        64 * vector,
+                    )
 
     return multiply_run
 
@@ -222,8 +231,7 @@ def tile_kernel(family: str, width: int, form: TileForm) -> Kernel:
     layout = _layout(width, form)
     operations = tile_steps(form.kind, form.planes, layout.columns)
     configure, release = operations.unit.configure, operations.unit.release
-    finish = unit_finisher(layout.columns, integer=form.kind == "u8s8")
-    multiply_run, pending = _run_product(form, layout, operations, finish), _offsets(form)[0]
+    multiply_run, pending = _run_product(form, layout, operations), _offsets(form)[0]
 
     @kernel(family, f"{ROWS}x{16 * layout.columns}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
@@ -237,7 +245,7 @@ def tile_kernel(family: str, width: int, form: TileForm) -> Kernel:
             index += panels
             multiply_run(args, scratch, strip, panel, panels, tile_end - index)
         # From unit 0, which as a literal would have `finish` compiled once more.
-        finish(args, scratch + pending, index - tile_end, waiting.units)
+        finish_units(args, scratch + pending, index - tile_end, waiting.units)
         release(scratch)
 
     return multiply

@@ -26,7 +26,8 @@ import numpy as np
 from engine.jit import Kernel, active_level, inner, kernel
 from engine.kernels.cost import Work, streamed_bytes
 from engine.kernels.products.arguments import product_of
-from engine.kernels.products.epilogue import epilogue_of, finish
+from engine.kernels.products.epilogue import epilogue_of
+from engine.kernels.products.finishers import finish
 from engine.kernels.row import Array, PackedWeights, ProductShape, aligned
 from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.memory import load_i32, store_i32

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_run
-from engine.kernels.products.epilogue import finish
+from engine.kernels.products.finishers import finish
 from engine.kernels.products.strips import tile_shape
 from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.memory import prefetch_l2, read_i64, store_i32

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of
-from engine.kernels.products.epilogue import finish
+from engine.kernels.products.finishers import finish
 from engine.kernels.products.vector_strips import MOST_LANES, WIDTH
 from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.memory import prefetch_l2, read_i64, store_i32

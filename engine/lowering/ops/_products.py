@@ -21,6 +21,7 @@ from engine.kernels.products.epilogue import (
     STORE_QUANTIZED,
     STORE_ROUNDED,
 )
+from engine.kernels.products.finishers import FINISHERS, Table, finisher_of
 from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
@@ -69,6 +70,11 @@ def activation_fields(activation: str | tuple[Any, ...]) -> dict[str, Field]:
     name, *numbers = (activation,) if isinstance(activation, str) else activation
     places = zip(("first_number", "second_number"), numbers, strict=False)
     return {"activation": ACTIVATIONS[name], **{place: float(number) for place, number in places}}
+
+
+def epilogue_record(fields: dict[str, Field], finishers: Table = FINISHERS) -> Record:
+    """The epilogue's record, with the kernel that runs it."""
+    return Record(EPILOGUE, {**fields, "finisher": finisher_of(finishers, fields)})
 
 
 def result_panel(node: Node, builder: Builder, store: tuple[str, float, int] | None) -> Panel:
@@ -160,7 +166,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "panels": lanes.panels,
         "lanes": lanes.inner,
         "panel_block": even_block(lanes.panels, builder.machine.parts, block),
-        "epilogue": Record(EPILOGUE, fields),
+        "epilogue": epilogue_record(fields, choice.row.finishers),
     }
     kernel = choice.row.kernels[lanes.width]
     layer = Layer(

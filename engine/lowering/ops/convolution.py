@@ -11,7 +11,6 @@ from engine.kernels.convolution import depthwise
 from engine.kernels.convolution.planes import PLANES, Window
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.layout import quad_rows
-from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
 from engine.lowering.ops._images import (
     Seen,
@@ -25,6 +24,7 @@ from engine.lowering.ops._images import (
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
     activation_fields,
+    epilogue_record,
     integer_start,
     keep,
     optional,
@@ -119,7 +119,7 @@ def _emit_depthwise(
     scratch = depthwise.Scratch.of(window, y.lanes.pitch, x.width)
     fills = constant_fill(np.asarray(node.attrs.get("zero_point", 0), value.dtype), value.dtype)
     addend, read = ({}, ()) if residual is None else residual_fields(builder, residual)
-    last: dict[str, Field | Record] = {
+    last: dict[str, Field] = {
         **epilogue,
         **store_fields(store),
         **activation_fields(node.attrs["activation"]),
@@ -134,7 +134,7 @@ def _emit_depthwise(
         **_sliding(window, scratch, channels),
         "planes": Record(PLANES, {**planes_fields(x, window, x.rows), "fill": fills}),
         "lane_pitch": y.lanes.pitch,
-        "epilogue": Record(EPILOGUE, last),
+        "epilogue": epilogue_record(last),
     }
     builder.emit(
         Layer(node.name, node.op, kernel.name),

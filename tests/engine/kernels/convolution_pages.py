@@ -24,6 +24,7 @@ from engine.kernels.dense_f32.rows import ROW as DENSE
 from engine.kernels.layout import Lanes, panel_rows
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
+from engine.kernels.products.finishers import FINISHERS, finisher_of
 from engine.lowering.panels import VECTORS_BEHIND
 
 # image, kernel, stride, dilation, begin, end: pixels below, at and above a panel; rows that end within a vector.
@@ -131,7 +132,12 @@ class Run:
             "strips": packed.strips,
         }
         product |= {"w": self.fence(packed.entries), "panels": lanes.panels, "lanes": lanes.inner}
-        product |= {"panel_block": 1, "epilogue": self.record(EPILOGUE, last).ctypes.data}
+        product |= {
+            "panel_block": 1,
+            "epilogue": self.record(
+                EPILOGUE, {**last, "finisher": finisher_of(FINISHERS, last).address}
+            ).ctypes.data,
+        }
         fields = {"windows": self.record(WINDOWS, self.seen(CHANNELS)).ctypes.data, "kernel": kernel.address}
         fields |= {"product": self.record(PRODUCT, product).ctypes.data, "strips": packed.strips}
         fields |= {"parts": packed.strips, "part_strips": 1, "panel_bytes": k * lanes.row_bytes + 64}
@@ -166,7 +172,11 @@ class Run:
         fields |= {"pitch": w.pitch, "height": w.result[0], "width": w.result[1], "lane_pitch": lanes.pitch}
         three = (w.kernel, w.stride, w.dilation) == ((3, 3), (1, 1), (1, 1))
         fields |= {"three": int(three), "sums": scratch.sums, "flat": scratch.flat, "copies": scratch.copies}
-        fields |= {"epilogue": self.record(EPILOGUE, last).ctypes.data}
+        fields |= {
+            "epilogue": self.record(
+                EPILOGUE, {**last, "finisher": finisher_of(FINISHERS, last).address}
+            ).ctypes.data
+        }
         kernel = depthwise.DEPTHWISE_U8 if quantized else depthwise.DEPTHWISE_F32
         args = self.record(depthwise.DEPTHWISE, fields)
         call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch.size))

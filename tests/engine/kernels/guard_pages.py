@@ -16,7 +16,7 @@ import mmap
 import sys
 
 import numpy as np
-from kernel_runs import FORMS, Array, is_few_bits, packed_of, sparse_matrix
+from kernel_runs import FORMS, Array, finisher_at, is_few_bits, packed_of, sparse_matrix
 
 from engine.kernels.layout import Lanes, panel_rows, quad_margin
 from engine.kernels.products.arguments import PRODUCT
@@ -79,6 +79,7 @@ def run(row: ProductRow, m: int, k: int, n: int, *, at_end: bool) -> None:
     fields |= {"bias": place["rows"], "integer": int(is_integer), "scale": place["rows"], "scale_stride": 4}
     for name, value in fields.items():
         record[name] = value
+    record["finisher"] = finisher_at(row, record)
     fields = {"x": place["x"], "x_panel": form.strides[0], "k": row.k_steps(k), "row_bytes": lanes.row_bytes}
     fields |= {"w": place["w"], "w_index": place["w_index"], "start": place["rows"] if is_integer else 0}
     fields |= {"strips": packed.strips, "panels": lanes.panels, "lanes": n, "panel_block": 2}

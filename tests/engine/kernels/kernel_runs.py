@@ -19,6 +19,7 @@ from engine.kernels.layout import Lanes, panel_rows, quad_margin, quad_rows
 from engine.kernels.products.activation import ACTIVATIONS
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE
+from engine.kernels.products.finishers import finisher_of
 from engine.kernels.row import PackedWeights, ProductRow, aligned
 from engine.kernels.weight_only.pack import FewBits
 
@@ -134,6 +135,12 @@ def matrix_of_quads(quads: Array, m: int, n: int) -> Array:
     return np.asarray(quads.transpose(1, 3, 0, 2).reshape(4 * quads.shape[1], -1)[:m, :n])
 
 
+def finisher_at(row: ProductRow, record: Array) -> int:
+    """The address of the kernel that runs the one program in `record`."""
+    fields = {name: record[name].item() for name in ("integer", "store", "activation")}
+    return finisher_of(row.finishers, fields).address
+
+
 def run_product(
     row: ProductRow,
     packed: PackedWeights,
@@ -153,6 +160,7 @@ def run_product(
     record["row_bytes"] = lanes.row_bytes
     for name, value in epilogue.items():
         record[name] = ACTIVATIONS[value] if name == "activation" else value
+    record["finisher"] = finisher_at(row, record)
     args = np.zeros(1, PRODUCT)
     fields = {
         "x": x.ctypes.data,
