@@ -75,6 +75,10 @@ EPILOGUE = np.dtype(
         ("summed_step", np.float32),  # quantisation scale of product and bias; 0: none
         ("summed_zero", np.int64),
         ("finisher", np.int64),  # address of the kernel that runs this program (see finishers)
+        ("least", np.int64),  # bytes that an activation leaves, where it bounds numbers only (see requantise)
+        ("most", np.int64),
+        ("inverse", np.float32),  # 1 / step
+        ("product_inverse", np.float32),
     ],
     align=True,
 )
@@ -337,6 +341,14 @@ def _finish_floats(
 
 
 @inner
+def places_of(e: Any, lane: int) -> Any:
+    """Addresses of lane `lane`, counted over all panels, in row 0 of its panel: of the result, and of the residual."""
+    panel = 4 * lane // e.row_bytes
+    within = 4 * lane - panel * e.row_bytes
+    return e.y + panel * e.y_panel + within, e.residual + panel * e.residual_panel + within
+
+
+@inner
 def run_program(e: Any, p: Any, sums: int, stride: int, row: int, rows: int, lane: int, lanes: int) -> None:
     """Run the program over sums[rows][lanes], which belong to lanes `lane` and on of one panel.
 
@@ -345,10 +357,7 @@ def run_program(e: Any, p: Any, sums: int, stride: int, row: int, rows: int, lan
     lane, lanes   multiples of 16, counted over all panels
     """
     present = least(rows, e.m - row)
-    panel = 4 * lane // e.row_bytes
-    within = 4 * lane - panel * e.row_bytes
-    y = e.y + panel * e.y_panel + within
-    residual = e.residual + panel * e.residual_panel + within
+    y, residual = places_of(e, lane)
     if p.store == STORE_QUANTIZED:
         _finish_quads(e, p, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
     else:

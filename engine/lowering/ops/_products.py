@@ -26,6 +26,7 @@ from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
 from engine.lowering.ops._images import Seen, emit_planes
+from engine.lowering.ops._requantise import requantise_fields
 from engine.lowering.panels import Panel
 from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
@@ -72,8 +73,19 @@ def activation_fields(activation: str | tuple[Any, ...]) -> dict[str, Field]:
     return {"activation": ACTIVATIONS[name], **{place: float(number) for place, number in places}}
 
 
-def epilogue_record(fields: dict[str, Field], finishers: Table = FINISHERS) -> Record:
-    """The epilogue's record, with the kernel that runs it."""
+def epilogue_record(
+    fields: dict[str, Field],
+    finishers: Table = FINISHERS,
+    constants: tuple[Array, Array | None] | None = None,
+) -> Record:
+    """The epilogue's record, with the kernel that runs it.
+
+    constants   scale and float32 bias of integer sums, where both are known before run time
+    """
+    if constants is not None and finishers is FINISHERS:
+        shorter = requantise_fields(fields, *constants)
+        if shorter is not None:
+            return Record(EPILOGUE, {**fields, **shorter})
     return Record(EPILOGUE, {**fields, "finisher": finisher_of(finishers, fields)})
 
 
@@ -108,6 +120,7 @@ class Product:
 
     epilogue   fields of its own: bias, scale
     start      first sums of every row, for integer products
+    constants  scale and float32 bias of integer sums, where both are known before run time
     """
 
     x: Panel | Seen
@@ -116,6 +129,7 @@ class Product:
     epilogue: dict[str, Field]
     residual: Value | None
     start: Location | None = None
+    constants: tuple[Array, Array | None] | None = None
 
 
 def single_quantisation(node: Node) -> tuple[float, int] | None:
@@ -148,13 +162,25 @@ def operand(builder: Builder, value: Value, row: ProductRow) -> Panel | Seen:
     return builder.form(value, row.reads)
 
 
+def _panel_block(builder: Builder, product: Product) -> int:
+    """Panels that are taken before the next strip of weights.
+
+    Where all weights of a product of bytes stay in L2, one: a panel is read from L1 then, and results and residuals of
+    one panel lie together. By strips, each tile meets other pages, and waits for what other caches have of them.
+    """
+    lanes, row, l2 = product.x.lanes, product.choice.row, builder.machine.l2_bytes
+    if row.operand == "u8" and row.run == 1 and product.packed.entries.nbytes <= l2 // 2:
+        return 1
+    return even_block(lanes.panels, builder.machine.parts, panels_of_block(product.x.panel_bytes, l2))
+
+
 def emit_product(node: Node, builder: Builder, product: Product) -> None:
     """Append the product step of `linear` or `quantized_linear`."""
     x, packed, choice = product.x, product.packed, product.choice
     y = result_panel(node, builder, node.attrs.get("store"))
     fields, reads = _epilogue(node, builder, product, y)
-    lanes, panel_bytes = x.lanes, x.panel_bytes
-    block = panels_of_block(panel_bytes, builder.machine.l2_bytes)
+    lanes = x.lanes
+    block = _panel_block(builder, product)
     args: dict[str, Field | Record | Kernel] = {
         "k": choice.row.k_steps(packed.k),
         "row_bytes": lanes.row_bytes,
@@ -165,8 +191,8 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "strips": packed.strips,
         "panels": lanes.panels,
         "lanes": lanes.inner,
-        "panel_block": even_block(lanes.panels, builder.machine.parts, block),
-        "epilogue": epilogue_record(fields, choice.row.finishers),
+        "panel_block": block,
+        "epilogue": epilogue_record(fields, choice.row.finishers, product.constants),
     }
     kernel = choice.row.kernels[lanes.width]
     layer = Layer(

@@ -102,7 +102,9 @@ def _quantized_depthwise(node: Node, builder: Builder) -> Lowered:
     if attrs["product"] is not None:
         step, zero_point = attrs["product"]
         epilogue |= {"product_step": float(step), "product_zero": int(zero_point)}
-    return _emit_depthwise(node, builder, depthwise.DEPTHWISE_U8, fields, epilogue, optional(node, 5))
+    constants = scale, None if others[1] is None else others[1].array
+    kernel, residual = depthwise.DEPTHWISE_U8, optional(node, 5)
+    return _emit_depthwise(node, builder, kernel, fields, epilogue, residual, constants)
 
 
 def _emit_depthwise(
@@ -112,6 +114,7 @@ def _emit_depthwise(
     weights: dict[str, Field],
     epilogue: dict[str, Field],
     residual: Value | None,
+    constants: tuple[Array, Array | None] | None = None,
 ) -> Lowered:
     value, window, store = required(node, 0), window_of(node), node.attrs["store"]
     images, pixels, channels = node[0].shape
@@ -134,7 +137,7 @@ def _emit_depthwise(
         **_sliding(window, scratch, channels),
         "planes": Record(PLANES, {**planes_fields(x, window, x.rows), "fill": fills}),
         "lane_pitch": y.lanes.pitch,
-        "epilogue": epilogue_record(last),
+        "epilogue": epilogue_record(last, constants=constants),
     }
     builder.emit(
         Layer(node.name, node.op, kernel.name),

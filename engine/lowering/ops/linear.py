@@ -133,7 +133,7 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
     arrays = [optional(node, i) for i in (1, 2, 3, 4)]
     if any(value is not None and value.array is None for value in arrays):
         return "its weights, scale or bias are not constant"
-    weights, scale, integer_bias, _ = (None if value is None else value.array for value in arrays)
+    weights, scale, integer_bias, bias = (None if value is None else value.array for value in arrays)
     if weights is None or scale is None:
         return "its weights or scale are not constant"
     operands = integer_operands(node, builder, weights)
@@ -150,19 +150,18 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         **epilogue_bias(node, builder, 4, m),
     }
     if node.attrs["product"] is not None:
-        step, zero_point, scale = (*node.attrs["product"], node.attrs["product"][0])[:3]
+        step, zero_point, factor = (*node.attrs["product"], node.attrs["product"][0])[:3]
         epilogue |= {
             "product_step": float(step),
             "product_zero": int(zero_point),
-            "product_scale": float(scale),
+            "product_scale": float(factor),
         }
     if node.attrs.get("summed") is not None:
         step, zero_point = node.attrs["summed"]
         epilogue |= {"summed_step": float(step), "summed_zero": int(zero_point)}
-    x, packed, choice = operands.x, operands.packed, operands.choice
-    emit_product(
-        node, builder, Product(x, packed, choice, epilogue, optional(node, 5), Location(Fixed(start)))
-    )
+    x, packed, choice, first = operands.x, operands.packed, operands.choice, Location(Fixed(start))
+    product = Product(x, packed, choice, epilogue, optional(node, 5), first, (scale, bias))
+    emit_product(node, builder, product)
     return None
 
 

@@ -1,0 +1,96 @@
+"""When the epilogue of an integer product may go by the shorter way of `kernels/products/requantise.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from engine.jit import Kernel
+from engine.kernels.products.activation import ACTIVATIONS
+from engine.kernels.products.epilogue import STORE_QUANTIZED
+from engine.kernels.products.requantise import BIASED, PLAIN, SUMMED
+from engine.kernels.simd.narrow import HAS_NARROWING
+from engine.plan.steps import Array, Field
+
+# Quotients up to here are within an int32, whatever the sums.
+_LARGEST = 2.0**30
+# Within these, neither steps nor their inverses, nor what is left of a division, come near the ends of float32.
+_STEPS = (2.0**-60, 2.0**60)
+_SUMS = 2.0**31
+
+
+def _least_and_most(fields: Mapping[str, Field]) -> tuple[int, int] | None:
+    """The bytes that the activation leaves; None where it does more than to bound its numbers."""
+    activation = fields.get("activation", 0)
+    if activation == ACTIVATIONS["none"]:
+        return 0, 255
+    if activation == ACTIVATIONS["relu"]:
+        bounds = (0.0, np.inf)
+    elif activation == ACTIVATIONS["clip"]:
+        bounds = (float(fields["first_number"]), float(fields["second_number"]))  # type: ignore[arg-type]
+    else:
+        return None
+    step, zero_point = np.float32(fields["step"]), float(fields["zero_point"])  # type: ignore[arg-type]
+    least, most = (int(np.clip(np.rint(np.float32(bound) / step) + zero_point, 0, 255)) for bound in bounds)
+    return least, most
+
+
+def _formula(fields: Mapping[str, Field]) -> Kernel | None:
+    """The kernel for these fields, if there is one."""
+    is_rounded, has_bias = fields.get("product_step", 0) != 0, fields.get("bias", 0) != 0
+    if fields.get("summed_step", 0) != 0:
+        return None
+    if fields.get("residual", 0) != 0:
+        is_bytes = fields.get("residual_step", 0) != 0
+        return SUMMED if is_bytes and is_rounded and not has_bias else None
+    if is_rounded:
+        return None
+    return BIASED if has_bias else PLAIN
+
+
+def _largest(fields: Mapping[str, Field], formula: Kernel, sums: float, bias: Array | None) -> float:
+    """What no number before the last rounding exceeds, for scaled sums up to a bound."""
+    if formula is SUMMED:
+        return 256.0 * (_product_scale(fields) + float(fields["residual_step"]))  # type: ignore[arg-type]
+    return sums + (0.0 if bias is None else float(np.max(np.abs(bias))))
+
+
+def requantise_fields(
+    fields: Mapping[str, Field], scale: Array, bias: Array | None
+) -> dict[str, Field | Kernel] | None:
+    """The epilogue's further fields, finisher included, where the shorter way gives the same bytes; None otherwise.
+
+    fields   of the epilogue as they are without
+    scale    float32 [1] or [m], constant
+    bias     float32 [m], constant, if there is one
+    """
+    if not HAS_NARROWING or fields.get("store") != STORE_QUANTIZED or int(fields["m"]) % 4:  # type: ignore[arg-type]
+        return None
+    formula = _formula(fields)
+    names = ("step", "product_step") if formula is SUMMED else ("step",)
+    steps = [float(fields[name]) for name in names]  # type: ignore[arg-type]
+    # A comparison with NaN is false: such constants go the longer way.
+    if formula is None or not all(_STEPS[0] < step < _STEPS[1] for step in steps):
+        return None
+    bounds, sums = _least_and_most(fields), _SUMS * float(np.max(np.abs(scale)))
+    last = _largest(fields, formula, sums, bias) / steps[0]
+    if bounds is None or not last < _LARGEST or not sums / steps[-1] < _LARGEST:
+        return None
+    found: dict[str, Field | Kernel] = {
+        "finisher": formula,
+        "least": bounds[0],
+        "most": bounds[1],
+        "inverse": _inverse(steps[0]),
+    }
+    if formula is SUMMED:
+        found |= {"product_inverse": _inverse(steps[1]), "product_scale": _product_scale(fields)}
+    return found
+
+
+def _product_scale(fields: Mapping[str, Field]) -> float:
+    return float(fields.get("product_scale", 0) or fields["product_step"])  # type: ignore[arg-type]
+
+
+def _inverse(step: float) -> float:
+    return float(np.float32(1) / np.float32(step))
