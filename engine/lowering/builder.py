@@ -15,7 +15,6 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES
 from engine.kernels.cost import Rates
 from engine.kernels.layout import WIDTHS, Lanes, quad_rows
 from engine.kernels.movement import rows as movement
@@ -29,7 +28,7 @@ from engine.kernels.movement.bytes import (
 )
 from engine.kernels.row import aligned
 from engine.lowering.panels import VECTORS_BEHIND, Panel, constant_panel, new_panel
-from engine.lowering.stored_planes import new_planes, stored_plane
+from engine.lowering.stored_planes import split_form, stored_form
 from engine.plan.steps import (
     Array,
     Buffer,
@@ -92,7 +91,7 @@ class Builder:
     panels: dict[Value, Panel] = field(default_factory=dict)
     quads: dict[Value, Panel] = field(default_factory=dict)
     bytes: dict[Value, Panel] = field(default_factory=dict)
-    planes: dict[tuple[Value, int], Panel] = field(default_factory=dict)
+    planes: dict[tuple[Value, str], Panel] = field(default_factory=dict)
     images: dict[Value, Tensor] = field(default_factory=dict)
     later: dict[Value, Callable[[], None]] = field(default_factory=dict)
     makers: dict[Value, int] = field(default_factory=dict)
@@ -202,17 +201,17 @@ class Builder:
         quads = self.quad_panel(value)
         return self._spread(value, quads, quads_to_lane_rows, rows=-(-quads.k // 64) * 64)
 
-    def plane_panel(self, value: Value, planes: int) -> Panel:
-        """The float32 value [..., k] as 1 or 3 planes of bfloat16."""
-        if (value, planes) not in self.planes:
-            made = stored_plane(self, value) if planes == 1 else None
-            self.planes[value, planes] = made or self._split(value, self.panel(value), planes)
-        return self.planes[value, planes]
+    def plane_panel(self, value: Value, form: str) -> Panel:
+        """The float32 value [..., k] in a form of bfloat16: "planes1", "planes3" or "rows"."""
+        if (value, form) not in self.planes:
+            self._make(value)
+            self.planes[value, form] = stored_form(self, value, form) or split_form(self, value, form)
+        return self.planes[value, form]
 
     def form(self, value: Value, reads: str) -> Panel:
         """The value in the form that a product row reads."""
         if reads.startswith("planes"):
-            return self.plane_panel(value, int(reads.removeprefix("planes")))
+            return self.plane_panel(value, reads)
         forms = {"panel": self.panel, "quads": self.quad_panel, "bytes": self.byte_panel}
         return forms[reads](value)
 
@@ -293,27 +292,6 @@ class Builder:
             writes=y.buffers,
             tile_ns=12.0 * TILE_QUADS,
             span=Span(quads.lanes, per_panel=tiles),
-        )
-        return y
-
-    def _split(self, value: Value, panel: Panel, planes: int) -> Panel:
-        lanes, kernel, y = panel.lanes, TO_PLANES[planes], new_planes(panel, planes)
-        fields: dict[str, Field | Record] = {
-            "x": panel.location,
-            "x_panel": panel.panel_bytes,
-            "y": y.location,
-            "k": panel.k,
-            "row_bytes": lanes.row_bytes,
-        }
-        self.emit(
-            Layer(value.node.name, "layout", kernel.name, 0),
-            kernel,
-            Record(PLANES, fields),
-            tiles=lanes.vectors,
-            reads=panel.buffers,
-            writes=y.buffers,
-            tile_ns=1.7 * planes * panel.k,
-            span=Span(lanes, per_vector=1),
         )
         return y
 

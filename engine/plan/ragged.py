@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.kernels.attention.bf16_tiled import tiled_bf16_kernel
 from engine.kernels.attention.rows import ATTENTION
 from engine.kernels.embedding.rows import EMBEDDING
 from engine.kernels.layout import Lanes
@@ -53,6 +54,7 @@ class Ragged:
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
     products   records with `panels`, `last_bytes` and `panel_block`; blocks: the latter of a regular request
     mapped     records with a field `map`;  grouped: with a field `groups`;  summed: with a field `sequences`
+    by_place   whether sums over keys depend on their places, so that padding between tokens must be computed
     results    names of the outputs that have a row a position
     state      one of REGULAR (as it was built), ARRANGED, CHANGING (an interrupt may leave it so)
     """
@@ -73,6 +75,7 @@ class Ragged:
     grouped: tuple[Array, ...]
     summed: tuple[Array, ...]
     takes: tuple[Take, ...]
+    by_place: bool
     results: frozenset[str]
     state: Array
 
@@ -172,6 +175,7 @@ def ragged(
         tuple(of(ATTENTION)),
         tuple(sums),
         tuple(_take(step, record, lanes) for step, record in steps if _reads_tokens(step, TAKE, written)),
+        any(step.kernel is tiled_bf16_kernel() for step, _ in steps),
         frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
         np.full(1, REGULAR),
     )

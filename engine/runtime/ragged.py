@@ -17,7 +17,8 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     """Leave the padding of this request out, where that is possible; else see that the plan is a regular one.
 
     The plan's mask is 1 for a token, 0 for padding; anything else leaves all lanes in, and so does a sequence
-    without a token, or one whose token at a position that the model looks at is padding.
+    without a token, or one whose token at a position that the model looks at is padding. Where sums over keys go by
+    their places, so does padding before a token.
 
     parts   of the team: lanes are shared out evenly
 
@@ -62,6 +63,8 @@ def rows_of(plan: Ragged, result: Array, positions: Array) -> Array:
 
 
 def _fits(plan: Ragged, kept: Array, mask: Array) -> bool:
+    if plan.by_place and (kept[:, 1:] > kept[:, :-1]).any():
+        return False
     looked_at = all(kept.reshape(-1)[take.positions].all() for take in plan.takes)
     return bool(kept.any(axis=1).all() and looked_at and ((mask == 1).reshape(kept.shape) == kept).all())
 

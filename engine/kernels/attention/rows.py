@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, active_level, inner, kernel, record
-from engine.kernels.products.epilogue import epilogue_of, quantized, store_rows
+from engine.kernels.products.epilogue import epilogue_of, quantized, store_bf16, store_rows
 from engine.kernels.simd.arithmetic import (
     least,
     maximum,
@@ -35,6 +35,7 @@ from engine.kernels.simd.tile import tile_operations
 
 ATTENTION = np.dtype(
     [
+        # Of bfloat16 q_panel and k_panel are bytes of a vector of lanes, v_panel of two, and row bytes are not asked for.
         *((name, np.int64) for name in ("q", "q_panel", "k", "k_panel", "v", "v_panel")),
         ("q_row_bytes", np.int64),
         ("q_pitch", np.int64),  # lanes from one sequence of queries to the next
@@ -305,13 +306,15 @@ def attend_kernel(
         for index in range(tile_begin, tile_end):
             head = index % a.heads
             group = index // a.heads
-            lane = 16 * group
             if index < a.tiles:
                 head_of_queries(a, group, group // blocks, head, group % blocks, scratch, context)
             else:
                 fill_with_zeros(context, a.depth)
-            y = lane_address(e.y, e.y_panel, e.row_bytes, lane)
-            store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
+            if e.y != 0:
+                y = lane_address(e.y, e.y_panel, e.row_bytes, 16 * group)
+                store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
+            if e.planes != 0:
+                store_bf16(e, context, 64, head * a.depth, a.depth, group, 64)
         end(scratch)
 
     return attend

@@ -1,8 +1,9 @@
-"""f32 panel to planes of bfloat16, the B tiles of products of bfloat16: sixteen lanes a tile.
+"""f32 panel to bfloat16: planes, the B tiles of products of bfloat16, and rows, of which attention reads its values.
 
-    [vector][k tile][plane][16 pairs of k][16 lanes][2 k's]     vector: sixteen lanes, counted over all panels
+    planes   [vector][k tile][plane][16 pairs of k][16 lanes][2 k's]     vector: sixteen lanes, counted over all panels
+    rows     [two vectors][k][32 lanes]
 
-One plane for products in bfloat16, three (hi, mid, lo) for float32 by six products. Rows beyond k are zero.
+One plane for products in bfloat16, three (hi, mid, lo) for float32 by six products. Planes beyond k are zero.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, inner, kernel, record
-from engine.kernels.bf16_planes.split import leading_part
+from engine.kernels.bf16_planes.split import leading_part, pair_of, store_half
 from engine.kernels.simd.arithmetic import bits_of, splat_f32, splat_i32
 from engine.kernels.simd.memory import load_f32, store_i32
 from engine.kernels.simd.tiles import TILE_BYTES
 
 TILE_K = 32
+# Of one feature in rows: 32 lanes.
+ROW_BYTES = 64
 PLANES = np.dtype([(name, np.int64) for name in ("x", "x_panel", "y", "k", "row_bytes")], align=True)
 planes_of = record(PLANES)
 
@@ -28,30 +31,67 @@ def vector_bytes(k: int, planes: int) -> int:
 
 
 @inner
+def pair_place(planes: int, pair: int) -> int:
+    """Where a vector's pair of features lies in its only plane, which begins at `planes`."""
+    return planes + pair * 64
+
+
+@inner
+def row_place(rows: int, block_bytes: int, vector: int) -> int:
+    """Where a vector of lanes begins in rows, whose blocks of two vectors are so large."""
+    return rows + vector // 2 * block_bytes + vector % 2 * (ROW_BYTES // 2)
+
+
+@inner
 def _row(x: int, row: int, k: int, row_bytes: int) -> Any:
     return load_f32(x + row * row_bytes) if row < k else splat_f32(np.float32(0))
 
 
-def _planes_kernel(planes: int) -> Kernel:
-    @kernel(f"to_bf16_planes{planes}", "1x16")
-    def convert(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-        a = planes_of(args)
-        vectors, tiles = a.row_bytes // 64, -(-a.k // TILE_K)
-        for index in range(tile_begin, tile_end):
-            panel = index // vectors
-            x = a.x + panel * a.x_panel + (index - panel * vectors) * 64
-            y = a.y + index * tiles * (planes * TILE_BYTES)
-            for pair in range(16 * tiles):
-                even = _row(x, 2 * pair, a.k, a.row_bytes)
-                odd = _row(x, 2 * pair + 1, a.k, a.row_bytes)
-                to = y + pair // 16 * (planes * TILE_BYTES) + pair % 16 * 64
-                for plane in range(planes):
-                    first, second = leading_part(even), leading_part(odd)
-                    low = (bits_of(first) >> splat_i32(16)) & splat_i32(65535)
-                    store_i32(low | bits_of(second), to + plane * TILE_BYTES)
-                    even, odd = even - first, odd - second
-
-    return convert
+@inner
+def _panel_place(a: Any, vector: int) -> int:
+    vectors = a.row_bytes // 64
+    panel = vector // vectors
+    place: int = a.x + panel * a.x_panel + (vector - panel * vectors) * 64
+    return place
 
 
-TO_PLANES = {planes: _planes_kernel(planes) for planes in (1, 3)}
+@kernel("to_bf16_planes1", "1x16")
+def _to_plane(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    a = planes_of(args)
+    pairs = (a.k + TILE_K - 1) // TILE_K * 16
+    for index in range(tile_begin, tile_end):
+        x, y = _panel_place(a, index), a.y + index * pairs * 64
+        for pair in range(pairs):
+            even = _row(x, 2 * pair, a.k, a.row_bytes)
+            odd = _row(x, 2 * pair + 1, a.k, a.row_bytes)
+            store_i32(pair_of(even, odd), pair_place(y, pair))
+
+
+@kernel("to_bf16_planes3", "1x16")
+def _to_planes(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    a = planes_of(args)
+    tiles = (a.k + TILE_K - 1) // TILE_K
+    for index in range(tile_begin, tile_end):
+        x, y = _panel_place(a, index), a.y + index * tiles * (3 * TILE_BYTES)
+        for pair in range(16 * tiles):
+            even = _row(x, 2 * pair, a.k, a.row_bytes)
+            odd = _row(x, 2 * pair + 1, a.k, a.row_bytes)
+            to = y + pair // 16 * (3 * TILE_BYTES) + pair % 16 * 64
+            for plane in range(3):
+                first, second = leading_part(even), leading_part(odd)
+                low = (bits_of(first) >> splat_i32(16)) & splat_i32(65535)
+                store_i32(low | bits_of(second), to + plane * TILE_BYTES)
+                even, odd = even - first, odd - second
+
+
+@kernel("to_bf16_rows", "1x16")
+def _to_rows(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    a = planes_of(args)
+    for index in range(tile_begin, tile_end):
+        x, y = _panel_place(a, index), row_place(a.y, a.k * ROW_BYTES, index)
+        for row in range(a.k):
+            store_half(load_f32(x + row * a.row_bytes), y + row * ROW_BYTES)
+
+
+# The kernel that makes each form of a panel.
+FORMS: dict[str, Kernel] = {"planes1": _to_plane, "planes3": _to_planes, "rows": _to_rows}

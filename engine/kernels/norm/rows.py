@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import inner, kernel, record
+from engine.kernels.bf16_planes.rows import pair_place
 from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.products.epilogue import quantized
 from engine.kernels.simd.arithmetic import (
@@ -25,7 +26,6 @@ from engine.kernels.simd.arithmetic import (
     to_float,
 )
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
-from engine.kernels.simd.tiles import TILE_BYTES
 
 NORM = np.dtype(
     [
@@ -121,7 +121,7 @@ def _write_planes(a: Any, x: int, y: int, planes: int, mean: Any, factor: Any) -
         if a.y != 0:
             store_f32(even, y + at)
             store_f32(odd, y + at + a.row_bytes)
-        store_i32(pair_of(even, odd), planes + pair // 16 * TILE_BYTES + pair % 16 * 64)
+        store_i32(pair_of(even, odd), pair_place(planes, pair))
 
 
 @inner

@@ -7,8 +7,8 @@
       -> rounded to 8 bits and back  where the graph quantises this sum
       -> + residual
       -> activation
-      -> f32 panel, or plane of bfloat16, or both  | u8 quads  | whole numbers around the zero point, as f32 panel: so, or
-         dequantised
+      -> f32 panel, or bfloat16 (a plane or rows), or both  | u8 quads  | whole numbers around the zero point, as f32 panel:
+         so, or dequantised
 
 The program is data (`EPILOGUE`); the sums, a few KiB that are hot in L1, are read once.
 """
@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.jit import inner, record
-from engine.kernels.bf16_planes.split import pair_of
+from engine.kernels.bf16_planes.rows import ROW_BYTES, pair_place, row_place
+from engine.kernels.bf16_planes.split import pair_of, store_half
 from engine.kernels.products.activation import activated
 from engine.kernels.simd.arithmetic import (
     MAGIC,
@@ -36,7 +37,6 @@ from engine.kernels.simd.arithmetic import (
 )
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.memory import load_f32, read_f32, store_f32, store_i32
-from engine.kernels.simd.tiles import TILE_BYTES
 
 # Forms of the result.
 STORE_F32: int = 0
@@ -61,8 +61,8 @@ EPILOGUE = np.dtype(
         (
             "planes",
             np.int64,
-        ),  # address of one plane of bfloat16 (see bf16_planes), or 0; m is then a multiple of 32
-        ("planes_vector", np.int64),  # bytes from one vector of lanes to the next
+        ),  # address of bfloat16 (see bf16_planes), or 0: of one plane, m then a multiple of 32; or of rows
+        ("planes_vector", np.int64),  # bytes from one vector of lanes to the next of a plane; 0: of rows
         ("row_bytes", np.int64),  # of a panel's row: 4 x width
         ("zero_point", np.int64),
         ("step", np.float32),  # quantisation scale of the result
@@ -311,14 +311,23 @@ def _finish_quads(
 
 
 @inner
-def _store_planes(e: Any, sums: int, stride: int, row: int, rows: int, planes: int, lane_bytes: int) -> None:
-    """Pairs of finished rows, from the sums' place, as bfloat16."""
-    for r in range(0, rows, 2):
-        pair = (row + r) // 2
-        y = planes + pair // 16 * TILE_BYTES + pair % 16 * 64
-        for lane in range(0, lane_bytes, 64):
-            at = sums + r * stride + lane
-            store_i32(pair_of(load_f32(at), load_f32(at + stride)), y + lane // 64 * e.planes_vector)
+def store_bf16(e: Any, sums: int, stride: int, row: int, rows: int, vector: int, lane_bytes: int) -> None:
+    """Finished rows, from the sums' place, as bfloat16.
+
+    row      even
+    vector   of sixteen lanes, counted over all panels: the first of `lane_bytes`
+    """
+    if e.planes_vector == 0:
+        for r in range(rows):
+            for lane in range(0, lane_bytes, 64):
+                y = row_place(e.planes, e.m * ROW_BYTES, vector + lane // 64) + (row + r) * ROW_BYTES
+                store_half(load_f32(sums + r * stride + lane), y)
+    else:
+        for r in range(0, rows, 2):
+            y = pair_place(e.planes + vector * e.planes_vector, (row + r) // 2)
+            for lane in range(0, lane_bytes, 64):
+                at = sums + r * stride + lane
+                store_i32(pair_of(load_f32(at), load_f32(at + stride)), y + lane // 64 * e.planes_vector)
 
 
 @inner
@@ -363,5 +372,4 @@ def run_program(e: Any, p: Any, sums: int, stride: int, row: int, rows: int, lan
     else:
         _finish_floats(e, p, sums, stride, row, present, residual, y + row * e.row_bytes, 4 * lanes)
         if e.planes != 0:
-            planes = e.planes + lane // 16 * e.planes_vector
-            _store_planes(e, sums, stride, row, present, planes, 4 * lanes)
+            store_bf16(e, sums, stride, row, present, lane // 16, 4 * lanes)

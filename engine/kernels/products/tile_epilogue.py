@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, call_by_address, inner, kernel, record
-from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import (
     STORE_F32,
@@ -25,6 +24,7 @@ from engine.kernels.products.epilogue import (
     quantized,
     row_bias,
     row_scale,
+    store_bf16,
     value_of,
 )
 from engine.kernels.products.finishers import Table, finisher_table
@@ -41,7 +41,7 @@ PENDING = np.dtype(
         ("row", np.int64),  # first of its 32 rows
         ("y", np.int64),  # row 0 of the result, the block's first lane
         ("residual", np.int64),
-        ("planes", np.int64),  # row 0 of the plane of bfloat16, the block's first vector of lanes
+        ("vector", np.int64),  # the block's first vector of lanes, counted over all panels
     ],
     align=True,
 )
@@ -62,16 +62,7 @@ def wait(
     block.row = row
     block.y = e.y + panel * e.y_panel + lane_bytes
     block.residual = e.residual + panel * e.residual_panel + lane_bytes
-    block.planes = e.planes + (panel * e.row_bytes + lane_bytes) // 64 * e.planes_vector
-
-
-@inner
-def _store_planes(sums: int, row: int, rows: int, planes: int) -> None:
-    """Pairs of finished rows of one column, from the sums' place, as bfloat16."""
-    for r in range(0, rows, 2):
-        pair = (row + r) // 2
-        values = pair_of(load_f32(sums + r * ROW_BYTES), load_f32(sums + (r + 1) * ROW_BYTES))
-        store_i32(values, planes + pair // 16 * TILE_BYTES + pair % 16 * 64)
+    block.vector = (panel * e.row_bytes + lane_bytes) // 64
 
 
 @inner
@@ -113,7 +104,7 @@ def _finish_units(a: Any, e: Any, p: Any, block: Any, begin: int, end: int) -> N
                 if e.planes != 0:
                     store_f32(x, sums + r * ROW_BYTES)
             if e.planes != 0:
-                _store_planes(sums, row, rows, block.planes + lane // 64 * e.planes_vector)
+                store_bf16(e, sums, ROW_BYTES, row, rows, block.vector + lane // 64, 64)
 
 
 def _finisher(name: str, integer: int, store: int, activation: int) -> Kernel:

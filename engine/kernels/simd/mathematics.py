@@ -5,6 +5,7 @@ maximum error) and rounded to float32. Errors against float64, over all of float
 
     exponential   1.5 ulp     error_function  2.5 ulp     hyperbolic_tangent  2.5 ulp     sigmoid  3 ulp
     decay         1.5 ulp down to exp(-86), 0 below       gelu  4e-8 + 2 ulp
+    rough_decay   1e-5, relative, down to exp(-87), denormal below
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _S4, _S5, _S6 = map(_number, (0.0051883273, -0.00080101908, 7.8538513e-05))
 _L0, _L1, _L2, _L3 = map(_number, (-0.00018804533, 1.1295785, 0.63321984, 0.10841862))
 _L4, _L5, _L6, _L7 = map(_number, (-0.025208283, 0.0042045712, -0.0004413382, 2.168699757e-05))
 _T0, _T1, _T2, _T3, _T4 = map(_number, (-0.33333284, 0.13331491, -0.053743489, 0.020650564, -0.0057170214))
+_R1, _R2, _R3, _R4 = map(_number, (0.69312418, 0.24024099, 0.055906426, 0.0095828529))
 # q with exp(-q(x)) = erfc(x / sqrt 2), for 0 <= x <= 5.7.
 _Q0, _Q1, _Q2, _Q3 = map(_number, (-3.1840023e-07, 0.79789305, 0.31825247, 0.036506105))
 _Q4, _Q5, _Q6, _Q7, _Q8 = map(
@@ -57,6 +59,8 @@ _Q4, _Q5, _Q6, _Q7, _Q8 = map(
 )
 _TAIL = np.float32(5.7)
 _DECAY_LOWEST = np.float32(-86.0)
+# 2**-126.9: its power of two is -127, which leaves a denormal.
+_ROUGH_LOWEST = np.float32(-126.9 * math.log(2))
 _LOWEST = np.finfo(np.float32).min
 _ONE, _HALF, _TWO, _TANH_SMALL = map(_number, (1.0, 0.5, 2.0, 0.625))
 
@@ -87,6 +91,19 @@ def decay(x: Any) -> Any:
     """e**x for x <= 0, as softmax needs it; 0 below -86, where the result is under 1e-37."""
     lowest = splat_f32(_DECAY_LOWEST)
     return select(x < lowest, splat_f32(np.float32(0)), _decay(maximum(lowest, x)))
+
+
+@inner
+def rough_decay(x: Any) -> Any:
+    """e**x for x <= 0, exact at 0, for results that become bfloat16: below 2**-126 they are denormal, which counts as 0."""
+    bounded = maximum(splat_f32(_ROUGH_LOWEST), x)
+    shifted = fused_multiply_add(bounded, splat_f32(_LOG2_E), splat_f32(MAGIC))
+    r = fused_multiply_add(bounded, splat_f32(_LOG2_E), splat_f32(MAGIC) - shifted)
+    p = fused_multiply_add(splat_f32(_R4), r, splat_f32(_R3))
+    p = fused_multiply_add(p, r, splat_f32(_R2))
+    p = fused_multiply_add(p, r, splat_f32(_R1))
+    p = fused_multiply_add(p, r, splat_f32(_ONE))
+    return from_bits(bits_of(p) + (bits_of(shifted) << splat_i32(23)))
 
 
 @inner

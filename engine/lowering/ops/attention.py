@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.attention import tiled
+from engine.kernels.attention import bf16, bf16_tiled, tiled
 from engine.kernels.attention.quantized import KERNELS as BYTE_KERNELS
 from engine.kernels.attention.quantized import quantized_scratch
 from engine.kernels.attention.rows import ATTENTION, KERNELS, scratch_bytes, tile_rows
+from engine.kernels.bf16_planes.rows import vector_bytes
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import keep, optional, required, result_panel, store_fields
 from engine.lowering.panels import Panel
+from engine.lowering.stored_planes import lane_rows
 from engine.plan.steps import Buffer, Field, Layer, Record, Span
 
 # Time of one multiply-add of sixteen lanes, roughly; only the claims' size depends on it.
@@ -35,10 +40,6 @@ def _mask_fields(mask: Value | None, builder: Builder) -> tuple[dict[str, Field]
     return {"mask": place_of(tensor), **fields}, buffers(tensor)
 
 
-def _panel_fields(name: str, panel: Panel) -> dict[str, Field]:
-    return {name: panel.location, f"{name}_panel": panel.panel_bytes}
-
-
 def _reason(node: Node) -> str | None:
     """Why there is no kernel, if there is none."""
     q, k, v = (required(node, i) for i in range(3))
@@ -54,24 +55,76 @@ def _reason(node: Node) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How an attention is computed.
+
+    scratch   bytes of it
+    step_ns   of a multiply-add of sixteen lanes, about
+    forms     what makes the forms of q, k and v that the kernel reads
+    """
+
+    kernel: Kernel
+    scratch: int
+    step_ns: float
+    forms: tuple[Callable[[Builder, Value], Panel], ...]
+
+
+def _vectors(panel: Panel) -> Panel:
+    """A plane of bfloat16, its panels counted as vectors of lanes."""
+    return replace(panel, panel_bytes=vector_bytes(panel.k, 1))
+
+
+def _plane(builder: Builder, value: Value) -> Panel:
+    return _vectors(builder.plane_panel(value, "planes1"))
+
+
+def _value_rows(builder: Builder, value: Value) -> Panel:
+    return builder.plane_panel(value, "rows")
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether nothing is rounded to 8 bits between the products."""
+    return node.op == "attention" and node.attrs["probability"] is None and node.attrs["scores"] is None
+
+
+def _way(node: Node, builder: Builder, keys: int, depth: int) -> _Way:
+    if node.op == "quantized_attention":
+        if tiled.takes(keys, depth):
+            kernel, scratch = tiled.tiled_attention_kernel(depth), tiled.tiled_scratch(keys, depth)
+            return _Way(
+                kernel, scratch, _STEP_NS / 8, (Builder.quad_panel, Builder.lane_rows, Builder.signed_rows)
+            )
+        quads, scratch = Builder.quad_panel, quantized_scratch(keys, depth)
+        return _Way(
+            BYTE_KERNELS[tile_rows(depth)], scratch, _STEP_NS / 4, (quads, quads, Builder.signed_rows)
+        )
+    if builder.machine.precision == "bf16" and _is_plain(node):
+        if bf16_tiled.takes(keys, depth):
+            kernel, scratch = bf16_tiled.tiled_bf16_kernel(), bf16_tiled.tiled_scratch(keys, depth)
+            return _Way(kernel, scratch, _STEP_NS / 8, (_plane, lane_rows, _value_rows))
+        if bf16.takes(depth):
+            kernel, scratch = bf16.bf16_attention_kernel(tile_rows(depth)), bf16.pairs_scratch(keys, depth)
+            return _Way(kernel, scratch, _STEP_NS / 2, (_plane, _plane, _value_rows))
+    return _Way(KERNELS[tile_rows(depth)], scratch_bytes(keys, depth), _STEP_NS, (Builder.panel,) * 3)
+
+
 def _lower(node: Node, builder: Builder) -> Lowered:
     reason = _reason(node)
     if reason is not None:
         return reason
-    q_value, k_value, v_value = (required(node, i) for i in range(3))
-    whole = node.op == "quantized_attention"
-    sizes = (k_value.shape[1], q_value.shape[2] // node.attrs["heads"])
-    if whole:
-        keys_of = builder.lane_rows if tiled.takes(*sizes) else builder.quad_panel
-        q, k, v = builder.quad_panel(q_value), keys_of(k_value), builder.signed_rows(v_value)
-    else:
-        q, k, v = (builder.panel(value) for value in (q_value, k_value, v_value))
+    values = [required(node, i) for i in range(3)]
+    keys, depth = values[1].shape[1], values[0].shape[2] // node.attrs["heads"]
+    way = _way(node, builder, keys, depth)
+    q, k, v = (make(builder, value) for make, value in zip(way.forms, values, strict=True))
     mask_fields, mask_buffers = _mask_fields(optional(node, 3), builder)
-    if whole:
+    if node.op == "quantized_attention":
         mask_fields |= {name: int(node.attrs[name]) for name in ("q_zero", "k_zero", "v_zero")}
     y = result_panel(node, builder, node.attrs.get("store"))
     reads = (*q.buffers, *k.buffers, *v.buffers, *mask_buffers)
-    _emit(node, builder, (q, k, v, y), mask_fields, reads, sizes)
+    _emit(node, builder, way, (q, k, v, y), mask_fields, reads, (keys, depth))
+    if node.attrs.get("store") is None and depth % 2 == 0:
+        builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
     return None
 
@@ -104,30 +157,21 @@ def _epilogue(node: Node, q: Panel, y: Panel) -> Record:
     return Record(EPILOGUE, fields)
 
 
-def _kernel(op: str, keys: int, depth: int) -> tuple[Kernel, int, float]:
-    """The kernel, its bytes of scratch, and about the nanoseconds of a multiply-add of sixteen lanes."""
-    if op == "attention":
-        return KERNELS[tile_rows(depth)], scratch_bytes(keys, depth), _STEP_NS
-    if tiled.takes(keys, depth):
-        return tiled.tiled_attention_kernel(depth), tiled.tiled_scratch(keys, depth), _STEP_NS / 8
-    return BYTE_KERNELS[tile_rows(depth)], quantized_scratch(keys, depth), _STEP_NS / 4
-
-
 def _emit(
     node: Node,
     builder: Builder,
+    way: _Way,
     panels: tuple[Panel, Panel, Panel, Panel],
     mask_fields: dict[str, Field],
     reads: tuple[Buffer, ...],
     sizes: tuple[int, int],
 ) -> None:
-    q, k, v, y = panels
+    q, k, _, y = panels
     keys, depth = sizes
     heads, lanes = node.attrs["heads"], q.lanes
     fields: dict[str, Field | Record] = {
-        **_panel_fields("q", q),
-        **_panel_fields("k", k),
-        **_panel_fields("v", v),
+        **{name: panel.location for name, panel in zip("qkv", panels, strict=False)},
+        **{f"{name}_panel": panel.panel_bytes for name, panel in zip("qkv", panels, strict=False)},
         "q_row_bytes": lanes.row_bytes,
         "q_pitch": lanes.pitch,
         "kv_row_bytes": k.lanes.row_bytes,
@@ -141,16 +185,15 @@ def _emit(
         **_rounding_fields(node),
         "epilogue": _epilogue(node, q, y),
     }
-    kernel, scratch, step_ns = _kernel(node.op, keys, depth)
     builder.emit(
-        Layer(node.name, node.op, kernel.name),
-        kernel,
+        Layer(node.name, node.op, way.kernel.name),
+        way.kernel,
         Record(ATTENTION, fields),
         tiles=lanes.vectors * heads,
         reads=reads,
         writes=y.buffers,
-        tile_ns=2 * keys * depth * step_ns,
-        scratch=scratch,
+        tile_ns=2 * keys * depth * way.step_ns,
+        scratch=way.scratch,
         span=Span(lanes, per_vector=heads) if k.lanes == lanes else None,
     )
 

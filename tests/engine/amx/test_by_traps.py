@@ -43,7 +43,15 @@ SLOW_RUNS = {
     ),
     "permission": Run(("engine/jit/test_target.py",), "", 0, ""),
     "plans": Run(
-        ("engine/lowering/test_tile_rows.py", "engine/lowering/test_tiled_attention.py"), "", 10_000, ""
+        (
+            "engine/lowering/test_tile_rows.py",
+            "engine/lowering/test_tiled_attention.py",
+            "engine/lowering/test_bf16_attention.py",
+            "engine/lowering/test_stored_planes.py",
+        ),
+        "",
+        10_000,
+        "",
     ),
     "between forbidden pages": Run(("engine/kernels/test_guard_pages.py",), "amx", 10_000, ""),
     "large models": Run(("engine/amx/test_tile_models.py",), "large", 1_000_000, ""),

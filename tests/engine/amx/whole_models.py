@@ -39,6 +39,14 @@ MODELS = (
     Whole("dense", _F32, (1, 40), False, frozenset({"amx_f32"})),
     Whole("dense in bfloat16", _F32, (1, 40), False, frozenset({"amx_bf16"}), "bf16"),
     Whole(
+        "dense in bfloat16, padded",
+        _F32,
+        (2, 70),
+        False,
+        frozenset({"amx_bf16", "attention_bf16_tiles"}),
+        "bf16",
+    ),
+    Whole(
         "sparse in bfloat16",
         f"{_F32}&sparsity=0.5",
         (1, 40),

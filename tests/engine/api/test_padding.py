@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from pathlib import Path
 
@@ -41,6 +42,8 @@ LEAVE_PADDING_OUT = (
     "roberta_eager_ts14",
     "xlm_roberta_sdpa_dynamo20",
 )
+# The same with attention, and products, of bfloat16 where the CPU has it.
+IN_BF16 = ("bert_eager_ts17", "bert_qdq_products", "bert_sdpa_ts17", "minilm_pooled_ts14")
 # Ranges over all positions, attention in pieces: their padding takes part.
 COMPUTE_ALL = ("bert_dynamic", "mobilebert_eager_ts14", "deberta_eager_ts17")
 
@@ -61,12 +64,12 @@ WHOLE = {
 }
 
 
-def _engines(name: str) -> tuple[Engine, Engine]:
+def _engines(name: str, precision: str = "f32") -> tuple[Engine, Engine]:
     shapes = [[BATCH, LENGTH]]
     file = str(EXPORTED / f"{name}.onnx")
     return (
-        Engine(file, batch_size=BATCH, input_shapes=shapes),
-        Engine(file, batch_size=BATCH, input_shapes=shapes, skip_padding=False),
+        Engine(file, batch_size=BATCH, input_shapes=shapes, precision=precision),
+        Engine(file, batch_size=BATCH, input_shapes=shapes, precision=precision, skip_padding=False),
     )
 
 
@@ -85,9 +88,12 @@ def _has_a_row_a_position(output: np.ndarray) -> bool:
     return output.shape[:2] == (BATCH, LENGTH)
 
 
-@pytest.mark.parametrize("name", LEAVE_PADDING_OUT)
-def test_tokens_are_the_same_and_padding_is_zero(name: str) -> None:
-    skips, computes = _engines(name)
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "f32") for name in LEAVE_PADDING_OUT), *((name, "bf16") for name in IN_BF16)],
+)
+def test_tokens_are_the_same_and_padding_is_zero(name: str, precision: str) -> None:
+    skips, computes = _engines(name, precision)
     assert skips.compiled is not None
     assert skips.compiled.plan.ragged is not None
     for mask in MASKS.values():
@@ -126,10 +132,15 @@ def test_models_whose_padding_takes_part_compute_it(name: str) -> None:
     assert skips.compiled.plan.ragged is None
 
 
-@pytest.mark.parametrize("name", LEAVE_PADDING_OUT)
-def test_few_tokens_lie_in_narrow_panels_and_are_the_same(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "f32") for name in LEAVE_PADDING_OUT), *((name, "bf16") for name in IN_BF16)],
+)
+def test_few_tokens_lie_in_narrow_panels_and_are_the_same(name: str, precision: str) -> None:
     file, shapes = str(EXPORTED / f"{name}.onnx"), [[1, NARROW]]
-    skips, computes = (Engine(file, 1, input_shapes=shapes, skip_padding=skip) for skip in (True, False))
+    skips, computes = (
+        Engine(file, 1, input_shapes=shapes, precision=precision, skip_padding=skip) for skip in (True, False)
+    )
     for length in (3, NARROW, 16, 17, 32, 33, 1):
         mask = prefixes(NARROW, length)
         inputs = _inputs(skips, mask)
@@ -221,6 +232,16 @@ def test_a_late_member_finds_no_tile_when_the_next_request_has_more() -> None:
     for step in grown:
         row, counter = plan.table[step : step + 1].ctypes.data, plan.counters[step : step + 1].ctypes.data
         assert _late_member(row, counter, generation, scratch.ctypes.data, mailbox.ctypes.data) == STALE
+
+
+def test_where_places_count_padding_before_a_token_is_computed() -> None:
+    skips, _ = _engines("bert_eager_ts17")
+    assert skips.compiled is not None
+    assert skips.compiled.plan.ragged is not None
+    plan = dataclasses.replace(skips.compiled.plan.ragged, by_place=True)
+    for name, expected in (("holes", False), ("prefixes", True)):
+        plan.mask[...] = MASKS[name]
+        assert (arrange(plan, 1) is not None) is expected
 
 
 @pytest.mark.parametrize("halfway", ["_lay_out", "_set_tiles", "_point"])

@@ -10,7 +10,7 @@ import pytest
 from kernel_runs import Array, call, panel_of, planes_of
 
 from engine.jit import kernel, record
-from engine.kernels.bf16_planes.rows import PLANES, TO_PLANES
+from engine.kernels.bf16_planes.rows import FORMS, PLANES
 from engine.kernels.bf16_planes.split import bf16_parts
 from engine.kernels.layout import Lanes
 from engine.kernels.row import aligned
@@ -145,5 +145,19 @@ def test_planes_are_the_panels_parts(planes: int, k: int, n: int) -> None:
     args = np.zeros(1, PLANES)
     fields = (panel.ctypes.data, panel.strides[0], made.ctypes.data, k, lanes.row_bytes)
     args[0] = fields
-    call(TO_PLANES[planes], args, 0, lanes.vectors)
+    call(FORMS[f"planes{planes}"], args, 0, lanes.vectors)
     assert np.array_equal(made, expected)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 1), (31, 17), (32, 33), (70, 200)])
+def test_rows_are_the_panel_rounded(k: int, n: int) -> None:
+    lanes = Lanes(1, n)
+    x = np.random.default_rng(5).standard_normal((k, n)).astype(np.float32) * 100
+    panel, blocks = panel_of(x, lanes), -(-lanes.vectors // 2)
+    made = aligned((blocks, k, 32), np.uint16)
+    args = np.zeros(1, PLANES)
+    args[0] = (panel.ctypes.data, panel.strides[0], made.ctypes.data, k, lanes.row_bytes)
+    call(FORMS["rows"], args, 0, lanes.vectors)
+    full = np.zeros((k, blocks * 32), np.float32)
+    full[:, :n] = x
+    assert np.array_equal(made, bf16_parts(full, 1)[0].reshape(k, blocks, 32).transpose(1, 0, 2))

@@ -1,4 +1,4 @@
-"""Planes of bfloat16 that a product or a layer norm stores itself are those that a step of their own would make."""
+"""bfloat16 that a product, a layer norm or an attention stores itself is that a step of their own would make."""
 
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def _plain(x: Value, inner: int) -> list[Value]:
     return [first, _linear(rows, 10), _linear(first, 5)]
 
 
+def _attended(x: Value, inner: int) -> list[Value]:
+    """q, k and v by products, the context read by one."""
+    q, k, v = (_linear(x, inner) for _ in range(3))
+    plain: dict[str, Any] = {"probability": None, "scores": None, "score_multiplier": np.float32(1)}
+    factors: dict[str, Any] = {"multiplier": np.float32(0.3), "context_multiplier": np.float32(1)}
+    options: dict[str, Any] = {"heads": 2, "zero_masked_rows": False, "store": None}
+    context = node("attention", q, k, v, **plain, **factors, **options)[0]
+    return [_linear(context, 10, activation="gelu")]
+
+
 def _results(outputs: list[Value], fed_arrays: dict[Value, np.ndarray]) -> tuple[list[np.ndarray], list[Any]]:
     graph = Graph(tuple(fed_arrays), tuple(outputs), tuple(f"y{i}" for i in range(len(outputs))))
     team = team_of(2)
@@ -68,12 +78,26 @@ def test_stored_planes_change_no_bit(
     x, array = fed("x", floats(*shape))
     outputs = make(x, inner)
     stored, steps = _results(outputs, {x: array})
-    monkeypatch.setattr(builder, "stored_plane", lambda _builder, _value: None)
+    monkeypatch.setattr(builder, "stored_form", lambda *_: None)
     split, more = _results(outputs, {x: array})
     for one, two in zip(stored, split, strict=True):
         assert np.array_equal(one, two)
     tiled = sum(size % 32 == 0 for size in (shape[-1], inner))
     assert len(more) - len(steps) == tiled
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32), (2, 20, 64), (3, 50, 128), (1, 16, 40)])
+@pytest.mark.parametrize(("inner", "stored"), [(32, 4), (160, 4), (40, 1), (6, 0)])
+def test_stored_operands_and_contexts_of_attention_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], inner: int, stored: int
+) -> None:
+    x, array = fed("x", floats(*shape))
+    outputs = _attended(x, inner)
+    (one,), steps = _results(outputs, {x: array})
+    monkeypatch.setattr(builder, "stored_form", lambda *_: None)
+    (two,), more = _results(outputs, {x: array})
+    assert np.array_equal(one, two)
+    assert len(more) - len(steps) == stored
 
 
 def test_rows_that_only_products_read_are_no_panel() -> None:
@@ -94,6 +118,7 @@ def test_padding_is_left_out_as_well() -> None:
     mask = (np.arange(24) < np.array([24, 7, 17])[:, None]).astype(np.int64)
     ids = np.random.default_rng(2).integers(0, 40, (3, 24))
     kinds = {"attention_mask": mask, "token_type_ids": np.zeros((3, 24), np.int64)}
+    assert any(layer.kernel.startswith("attention_bf16") for layer in skips.compiled.plan.layers)
     inputs = [kinds.get(name, ids) for name in skips.input_names]
     for got, whole in zip(skips.run(inputs), computes.run(inputs), strict=True):
         assert np.array_equal(got, whole)
