@@ -96,8 +96,11 @@ def unpack_quads(packed: PackedWeights) -> Array:
     return np.ascontiguousarray(rows[: packed.m, : packed.k])
 
 
-def _strip_sums(shape: TileShape, kind: str) -> Callable[..., None]:
-    """What multiplies a strip, of which so many rows are present, by as many lanes as a register tile has."""
+def strip_sums(shape: TileShape, kind: str) -> Callable[..., None]:
+    """What multiplies a strip, of which so many rows are present, by as many lanes as a register tile has.
+
+    Called with a record that has row_bytes, k, w and start as PRODUCT; rows of sums lie row_bytes apart too.
+    """
     tile = tile_operations(shape.rows, shape.vectors, kind)
     zero, spread, step, save = tile.zero, tile.spread, tile.step, tile.save
     integer = kind == "u8s8"
@@ -133,7 +136,7 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
     Of the last panel only vectors that hold lanes are multiplied: two or one at a time where no four are left.
     """
     shape = tile_shape(width)
-    whole, two, one = (_strip_sums(s, kind) for s in (shape, tile_shape(min(width, 32)), tile_shape(16)))
+    whole, two, one = (strip_sums(s, kind) for s in (shape, tile_shape(min(width, 32)), tile_shape(16)))
     lane_bytes, two_bytes = 64 * shape.vectors, 64 * tile_shape(min(width, 32)).vectors
 
     @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import F32, I32, instruction, ir
+from engine.jit.instruction import call
 
 _BYTE, _HALF, _WORD, _LONG, _FLOAT = (
     ir.IntType(8),
@@ -38,6 +39,13 @@ def _store_vector(builder: ir.IRBuilder, value: Any, address: Any) -> None:
     builder.store(value, at(builder, address, value.type), align=4)
 
 
+def _store_first(b: ir.IRBuilder, value: Any, address: Any, count: Any) -> None:
+    lanes = ir.Constant(I32.llvm_type, list(range(16)))
+    mask = b.icmp_signed("<", lanes, splat(b, b.trunc(count, _WORD), I32.llvm_type))
+    place = at(b, address, value.type)
+    call(b, "llvm.masked.store.v16f32.p0", ir.VoidType(), [value, place, ir.Constant(_WORD, 4), mask])
+
+
 def _load_scalar(kind: ir.Type, widen: str, to: ir.Type) -> Any:
     def emit(builder: ir.IRBuilder, address: Any) -> Any:
         value = builder.load(at(builder, address, kind), align=1)
@@ -66,6 +74,8 @@ load_f32 = instruction(F32, ("i64",), lambda b, a: load_vector(b, a, F32.llvm_ty
 load_i32 = instruction(I32, ("i64",), lambda b, a: load_vector(b, a, I32.llvm_type))
 store_f32 = instruction("void", (F32, "i64"), _store_vector)
 store_i32 = instruction("void", (I32, "i64"), _store_vector)
+# Only the first `count` lanes; what lies behind them is neither written nor touched.
+store_first = instruction("void", (F32, "i64", "i64"), _store_first)
 
 read_f32 = instruction("f32", ("i64",), _load_scalar(_FLOAT, "", _FLOAT))
 read_i64 = instruction("i64", ("i64",), _load_scalar(_LONG, "", _LONG))

@@ -120,9 +120,11 @@ def planes_fields(x: Place, window: Window, channels: int) -> dict[str, Field | 
     }
 
 
-def emit_planes(node: Node, builder: Builder, value: Value, channels: int, fill: Value | None) -> Buffer:
+def emit_planes(
+    node: Node, builder: Builder, value: Value, channels: int, fill: Value | None, window: Window
+) -> Buffer:
     """The step that lays images [b, p, c] out as padded planes of so many channels, or quads of channels."""
-    images, x, window = value.shape[0], place_of_pixels(value, builder), window_of(node)
+    images, x = value.shape[0], place_of_pixels(value, builder)
     planes = Buffer(4 * images * channels * window.channel + 256)
     read = () if fill is None or fill.array is not None else buffers(builder.rows(fill))
     fields = {**planes_fields(x, window, channels), **fill_fields(builder, fill, value.dtype)}

@@ -178,7 +178,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
     """Append the product step of `linear` or `quantized_linear`."""
     x, packed, choice = product.x, product.packed, product.choice
     y = result_panel(node, builder, node.attrs.get("store"))
-    fields, reads = _epilogue(node, builder, product, y)
+    fields, reads = product_epilogue(node, builder, product, y)
     lanes = x.lanes
     block = _panel_block(builder, product)
     args: dict[str, Field | Record | Kernel] = {
@@ -230,7 +230,9 @@ def _emit_over_windows(
 ) -> None:
     """The product's step where it lays out its windows itself."""
     strips, panels, source = product.packed.strips, seen.lanes.panels, seen.node
-    planes = emit_planes(source, builder, required(source, 0), seen.channels, optional(source, 1))
+    planes = emit_planes(
+        source, builder, required(source, 0), seen.channels, optional(source, 1), seen.window
+    )
     parts = min(-(-PARTS_EACH * builder.machine.members // panels), max(1, strips // LEAST_STRIPS))
     part_strips = -(-strips // parts)
     parts = -(-strips // part_strips)
@@ -256,7 +258,7 @@ def _emit_over_windows(
     )
 
 
-def _epilogue(
+def product_epilogue(
     node: Node, builder: Builder, product: Product, y: Panel
 ) -> tuple[dict[str, Field], list[Buffer]]:
     """The epilogue's fields, and the buffers the step reads."""

@@ -50,7 +50,7 @@ def _windows(node: Node, builder: Builder) -> Lowered:
 
 def _emit_windows(node: Node, builder: Builder) -> None:
     seen = Seen.of(node, builder.lanes(node[0].shape))
-    planes = emit_planes(node, builder, required(node, 0), seen.channels, optional(node, 1))
+    planes = emit_planes(node, builder, required(node, 0), seen.channels, optional(node, 1), seen.window)
     y = builder.new_panel(node[0].shape, quads=seen.is_bytes)
     fields = {**seen.fields(planes), "y": y.location, "y_panel": y.panel_bytes}
     taps = seen.window.taps

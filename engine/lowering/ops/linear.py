@@ -24,6 +24,7 @@ from engine.lowering.ops._products import (
     required,
     weight_matrix,
 )
+from engine.lowering.ops._winograd import emit_tiled, tiled
 from engine.lowering.panels import Panel
 from engine.plan.steps import Field, Fixed, Location
 
@@ -78,6 +79,11 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     lanes, fours, eights = builder.deciding_lanes(value.shape, "f32"), facts.alive_4x1, facts.alive_8x1
     shape = ProductShape(m, k, facts.nonzeros, lanes, alive_4x1=fours, alive_8x1=eights)
     choice = product_choice(builder, "f32", shape)
+    epilogue = epilogue_bias(node, builder, 2, m)
+    tiles = tiled(node, builder, shape, choice)
+    if tiles is not None:
+        emit_tiled(node, builder, weights, tiles, epilogue)
+        return None
     x = operand(builder, value, choice.row)
     packed = builder.weights.lasting(
         weights,
@@ -85,7 +91,6 @@ def _linear(node: Node, builder: Builder) -> Lowered:
         PackedWeights,
         lambda a: choice.row.pack(weight_matrix(node, a)),
     )
-    epilogue = epilogue_bias(node, builder, 2, m)
     emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 3)))
     return None
 

@@ -1,7 +1,7 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or fused, depthwise, quantized_depthwise, moves) runs all windows and ends with exit
-code 0.
+`python convolution_pages.py windows` (or fused, winograd, depthwise, quantized_depthwise, moves) runs all windows and ends
+with exit code 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from guard_pages import MARGIN, Fenced
 from kernel_runs import Array
 
 from engine.jit import Kernel
-from engine.kernels.convolution import depthwise
+from engine.kernels.convolution import depthwise, winograd
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
@@ -36,6 +36,12 @@ WINDOWS_TRIED = (
     ((8, 64), (5, 3), (1, 2), (2, 1), (4, 0), (4, 2)),
     ((14, 15), (7, 7), (2, 3), (1, 1), (3, 3), (3, 3)),
     ((13, 70), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)),
+)
+# Tiles of 4 x 4: as above.
+TILES_TRIED = (
+    ((3, 3), (4, 4), (2, 2), (1, 1), (1, 1), (0, 0)),
+    ((15, 15), (4, 4), (2, 2), (1, 1), (1, 1), (2, 2)),
+    ((7, 75), (4, 4), (2, 2), (1, 1), (0, 1), (1, 2)),
 )
 CHANNELS, IMAGES = 6, 2
 
@@ -144,6 +150,32 @@ class Run:
         size = scratch_bytes(fields["panel_bytes"], DENSE.scratch(lanes.width))
         call(convolve, self.record(FUSED, fields), packed.strips * lanes.panels, self.room(size))
 
+    def winograd(self) -> None:
+        """For windows of 4 x 4 at stride 2: tiles of the results of 3 x 3 at stride 1, the last of which may be cut."""
+        w, results = self.window, 14
+        self.after = tiles = Lanes(IMAGES, w.result[0] * w.result[1], winograd.WIDTH)
+        row, down, columns = tiles.row_bytes + winograd.GAP, 2 * w.result[0] - 1, 2 * w.result[1] - 1
+        position = CHANNELS * row + 64
+        panel = winograd.POSITIONS * position
+        x = self.room(tiles.panels * panel + 64)
+        fields = {"windows": self.record(WINDOWS, self.seen(CHANNELS)).ctypes.data, "y": x, "y_panel": panel}
+        fields |= {"plane_bytes": 4 * w.plane, "groups": 2, "group": CHANNELS // 2, "row_bytes": row}
+        args = self.record(winograd.TILES, {**fields, "position_bytes": position})
+        call(winograd.to_tiles, args, 2 * tiles.panels, self.room(winograd.SCRATCH))
+        packed = winograd.pack(np.ones((results, 9 * CHANNELS), np.float32), CHANNELS)
+        lanes = Lanes(IMAGES, down * columns, 64)
+        last = {"m": results, "row_bytes": lanes.row_bytes, "y": self.room(panel_bytes(lanes, results))}
+        last |= {"y_panel": panel_rows(results) * lanes.row_bytes, "bias": self.room(4 * (results + MARGIN))}
+        fields = {"x": x, "x_panel": panel, "row_bytes": row, "position_bytes": position, "k": CHANNELS}
+        fields |= {"w": self.fence(packed.entries), "strips": packed.strips, "panels": tiles.panels}
+        fields |= {"width": tiles.width, "last_bytes": tiles.last_bytes, "tiles": tiles.inner}
+        fields |= {"across": w.result[1], "tile_pitch": tiles.pitch, "images": IMAGES, "down": down}
+        fields |= {"columns": columns, "lane_pitch": lanes.pitch}
+        fields |= {"epilogue": self.record(EPILOGUE, last).ctypes.data}
+        args = self.record(winograd.WINOGRAD, fields)
+        size = winograd.product_scratch(row)
+        call(winograd.multiply_tiles, args, packed.strips * tiles.panels, self.room(size))
+
     def depthwise(self, *, quantized: bool) -> None:
         w, lanes = self.window, self.after
         scratch = depthwise.Scratch.of(w, lanes.pitch, self.before.width)
@@ -203,7 +235,7 @@ class Run:
 
 def main(kind: str) -> None:
     """All windows, with the fence close behind and close before."""
-    for sizes in WINDOWS_TRIED:
+    for sizes in TILES_TRIED if kind == "winograd" else WINDOWS_TRIED:
         for at_end in (True, False):
             tried = Run(window_of(sizes), at_end=at_end)
             if kind == "windows":
@@ -212,6 +244,8 @@ def main(kind: str) -> None:
                 tried.moves()
             elif kind == "fused":
                 tried.fused()
+            elif kind == "winograd":
+                tried.winograd()
             else:
                 tried.depthwise(quantized=kind == "quantized_depthwise")
 

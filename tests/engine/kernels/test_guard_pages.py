@@ -39,7 +39,9 @@ def test_product_stays_within_its_arrays(family: str) -> None:
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="mprotect of an anonymous map, as Linux has it"
 )
-@pytest.mark.parametrize("kind", ["windows", "fused", "depthwise", "quantized_depthwise", "moves"])
+@pytest.mark.parametrize(
+    "kind", ["windows", "fused", "winograd", "depthwise", "quantized_depthwise", "moves"]
+)
 def test_convolution_stays_within_its_arrays(kind: str) -> None:
     done = _run(str(_SCRIPT.with_name("convolution_pages.py")), kind)
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr[-2000:]}"

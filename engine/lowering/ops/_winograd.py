@@ -1,0 +1,167 @@
+"""Windows of 3 x 3 at stride 1 by fewer products, where that is faster: see kernels/convolution/winograd.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from engine.graph.ir import Node, Value
+from engine.kernels.convolution import winograd
+from engine.kernels.convolution.planes import Window
+from engine.kernels.convolution.windows import WINDOWS
+from engine.kernels.dense_f32.rows import ROW as DENSE_F32
+from engine.kernels.layout import Lanes
+from engine.kernels.products.epilogue import EPILOGUE
+from engine.kernels.row import Array, PackedWeights, ProductShape
+from engine.lowering.builder import F32, Builder
+from engine.lowering.choose import Choice, predicted_time
+from engine.lowering.ops._images import Seen, emit_planes, window_of
+from engine.lowering.ops._products import (
+    Product,
+    keep,
+    optional,
+    product_epilogue,
+    required,
+    result_panel,
+    weight_matrix,
+)
+from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record
+
+# Sums over fewer channels than this do not keep the float32 grade (docs/precision.md).
+LEAST_CHANNELS = 32
+# Nanoseconds of one core for sixteen tiles of a channel, and of a row of results: measured on Zen 4.
+CHANNEL_NS, RESULT_NS = 16.0, 30.0
+# Channels of a tile of the step that makes tiles.
+GROUP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tiled:
+    """A product that is better made of tiles.
+
+    seen     what lies before the products: windows of 4 x 4 at stride 2
+    result   pixels of an image's result, (down, across)
+    choice   beside the choice it replaces
+    """
+
+    seen: Seen
+    result: tuple[int, int]
+    choice: Choice
+
+
+def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> Tiled | None:
+    """How this `linear` is made of tiles; None where it cannot be, or is faster by the row that was chosen."""
+    value = required(node, 0)
+    if builder.forced_family is not None or node.attrs.get("store") is not None or not _fits(value, builder):
+        return None
+    source, images = value.node, value.shape[0]
+    window, channels = window_of(source), source.attrs["channels"]
+    down, across = (-(-size // winograd.SIDE) for size in window.result)
+    tiles = Window(window.image, (down, across), (4, 4), (2, 2), (1, 1), window.begin)
+    lanes = Lanes(images, down * across, winograd.WIDTH)
+    cost = _cost_ns(shape.m, channels, lanes, builder)
+    if cost >= choice.cost_ns:
+        return None
+    rivals = ((choice.row.family, choice.cost_ns), *choice.runners_up)
+    seen = Seen(source, tiles, channels, images, lanes, is_bytes=False)
+    return Tiled(seen, window.result, replace(choice, cost_ns=cost, runners_up=rivals))
+
+
+def _fits(value: Value, builder: Builder) -> bool:
+    """Whether these are windows that nobody has laid out yet, and such as tiles can stand for."""
+    if value not in builder.later or value.op != "windows" or value.dtype != F32:
+        return False
+    window, channels = window_of(value.node), value.node.attrs["channels"]
+    is_three = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
+    return is_three and channels >= LEAST_CHANNELS and optional(value.node, 1) is None
+
+
+def _cost_ns(m: int, channels: int, lanes: Lanes, builder: Builder) -> float:
+    """The dense row's time for all positions, and both moves."""
+    k = winograd.POSITIONS * channels
+    products = predicted_time(DENSE_F32, ProductShape(m, k, m * k, lanes), builder.rates)
+    return products + lanes.vectors * (channels * CHANNEL_NS + m * RESULT_NS)
+
+
+def emit_tiled(
+    node: Node, builder: Builder, weights: Array, found: Tiled, epilogue: dict[str, Field]
+) -> None:
+    """Append its steps: planes, tiles, products."""
+    seen, axes, channels = found.seen, node.attrs["weight_axes"], found.seen.channels
+    packed = builder.weights.lasting(
+        weights,
+        ("winograd_f32", axes),
+        PackedWeights,
+        lambda a: winograd.pack(weight_matrix(node, a), channels),
+    )
+    tiles, row_bytes, position_bytes = _emit_tiles(builder, seen)
+    product = Product(seen, packed, found.choice, epilogue, optional(node, 3))
+    y = result_panel(node, builder, None)
+    fields, reads = product_epilogue(node, builder, product, y)
+    lanes, (down, columns) = seen.lanes, found.result
+    args: dict[str, Field | Record] = {
+        "x": Location(tiles),
+        "x_panel": winograd.POSITIONS * position_bytes,
+        "row_bytes": row_bytes,
+        "position_bytes": position_bytes,
+        "k": channels,
+        "w": Location(Fixed(packed.entries)),
+        "strips": packed.strips,
+        "panels": lanes.panels,
+        "width": lanes.width,
+        "last_bytes": lanes.last_bytes,
+        "tiles": lanes.inner,
+        "across": seen.window.result[1],
+        "tile_pitch": lanes.pitch,
+        "images": seen.images,
+        "down": down,
+        "columns": columns,
+        "lane_pitch": y.lanes.pitch,
+        "epilogue": Record(EPILOGUE, fields),
+    }
+    kernel, choice = winograd.multiply_tiles, found.choice
+    builder.emit(
+        Layer(
+            node.name, node.op, kernel.name, 1, packed.sparsity, "cheapest", choice.runners_up, choice.cost_ns
+        ),
+        kernel,
+        Record(winograd.WINOGRAD, args),
+        tiles=packed.strips * lanes.panels,
+        reads=(tiles, *reads),
+        writes=y.buffers,
+        tile_ns=choice.cost_ns / (packed.strips * lanes.panels),
+        scratch=winograd.product_scratch(row_bytes),
+    )
+    keep(node, builder, y)
+
+
+def _emit_tiles(builder: Builder, seen: Seen) -> tuple[Buffer, int, int]:
+    """Planes, and tiles of them: where they go, and bytes from row to row and from position to position."""
+    node, lanes, channels = seen.node, seen.lanes, seen.channels
+    planes = emit_planes(node, builder, required(node, 0), channels, None, seen.window)
+    row_bytes = lanes.row_bytes + winograd.GAP
+    # A line more: positions do not all fall on the same sets of a cache.
+    position_bytes = channels * row_bytes + 64
+    y_panel = winograd.POSITIONS * position_bytes
+    y = Buffer(lanes.panels * y_panel + 64)
+    groups = -(-channels // GROUP)
+    fields: dict[str, Field | Record] = {
+        "windows": Record(WINDOWS, seen.fields(planes)),
+        "plane_bytes": 4 * seen.window.plane,
+        "groups": groups,
+        "group": GROUP,
+        "row_bytes": row_bytes,
+        "position_bytes": position_bytes,
+        "y": Location(y),
+        "y_panel": y_panel,
+    }
+    builder.emit(
+        Layer(node.name, "layout", winograd.to_tiles.name, 0),
+        winograd.to_tiles,
+        Record(winograd.TILES, fields),
+        tiles=lanes.panels * groups,
+        reads=(planes,),
+        writes=(y,),
+        tile_ns=CHANNEL_NS * GROUP * lanes.width / 16,
+        scratch=winograd.SCRATCH,
+    )
+    return y, row_bytes, position_bytes

@@ -1,0 +1,117 @@
+"""Convolutions of 3 x 3 by fewer products: what onnxruntime gives, in the float32 grade, the same bits for any threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.onnx_builder import ModelBuilder, run_peer
+
+from engine import Engine
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+SAME = {"pads": [1, 1, 1, 1]}
+# Image, results, attributes: tiles below, at and above a panel; images that end within a tile; strips that are not whole.
+CASES: list[tuple[tuple[int, ...], int, dict[str, Any]]] = [
+    ((1, 32, 8, 8), 32, SAME),
+    ((1, 32, 7, 7), 18, SAME),
+    ((2, 64, 7, 7), 30, SAME),
+    ((3, 48, 13, 17), 41, {"pads": [0, 1, 2, 3]}),
+    ((1, 40, 3, 70), 36, {}),
+    ((1, 33, 56, 56), 66, SAME),
+    ((2, 64, 31, 5), 65, {"pads": [2, 0, 1, 1]}),
+    ((1, 256, 14, 14), 128, SAME),
+    ((1, 36, 70, 3), 24, SAME),
+]
+
+
+def model_of(
+    image: tuple[int, ...], results: int, weights: Array, *, block: bool, **attrs: Any
+) -> ModelBuilder:
+    """A convolution; as a `block` with what was read added, and Clip, where shapes allow."""
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, image)
+    y = b.op("Conv", x, b.weight(weights), b.weight(np.linspace(-1, 1, results, dtype=np.float32)), **attrs)
+    if block:
+        y = b.op("Clip", b.op("Add", y, x), b.number(0.0), b.number(6.0))
+    b.output(y)
+    return b
+
+
+def drawn(image: tuple[int, ...], results: int) -> tuple[Array, Array]:
+    source = np.random.default_rng([*image, results])
+    weights = source.standard_normal((results, image[1], 3, 3)).astype(np.float32)
+    return source.standard_normal(image).astype(np.float32), weights
+
+
+def kernels_of(engine: Engine) -> str:
+    return " ".join(layer.kernel for layer in engine._first.plan.layers)
+
+
+@pytest.mark.parametrize(("image", "results", "attrs"), CASES)
+def test_result_is_that_of_onnxruntime(image: tuple[int, ...], results: int, attrs: dict[str, Any]) -> None:
+    x, weights = drawn(image, results)
+    b = model_of(image, results, weights, block=False, **attrs)
+    engine = Engine(b.model().SerializeToString(), batch_size=image[0])
+    (want,), (got,) = run_peer(b.model(), {"x": x}), engine.run([x])
+    np.testing.assert_allclose(got, want, rtol=0, atol=2**-20 * 9 * image[1])
+    assert "winograd_f32" in kernels_of(engine)
+
+
+@pytest.mark.parametrize("image", [(1, 32, 10, 9), (2, 40, 7, 7), (1, 64, 28, 28)])
+def test_residual_and_activation_are_in_the_same_step(image: tuple[int, ...]) -> None:
+    x, weights = drawn(image, image[1])
+    b = model_of(image, image[1], weights, block=True, **SAME)
+    engine = Engine(b.model().SerializeToString(), batch_size=image[0])
+    (want,), (got,) = run_peer(b.model(), {"x": x}), engine.run([x])
+    np.testing.assert_allclose(got, want, rtol=0, atol=2**-20 * 9 * image[1])
+    assert "winograd_f32" in kernels_of(engine)
+
+
+def error_units(y: Array, x: Array, weights: Array) -> Array:
+    """Errors against float64 in units of 2**-24 times the sum of magnitudes; pads of one, bias left out."""
+    seen = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3)
+    )
+    exact = np.einsum("bcyxij,mcij->bmyx", seen.astype(np.float64), weights.astype(np.float64), optimize=True)
+    size = np.einsum("bcyxij,mcij->bmyx", np.abs(seen).astype(np.float64), np.abs(weights), optimize=True)
+    units: Array = np.abs(y - exact) / (2.0**-24 * size + 1e-30)
+    return units
+
+
+@pytest.mark.parametrize("kind", ["normal", "positive part", "one tap of ten", "far values"])
+@pytest.mark.parametrize("channels", [32, 64, 256])
+def test_result_keeps_the_f32_grade(channels: int, kind: str) -> None:
+    image = (1, channels, 20, 18)
+    x, weights = drawn(image, 30)
+    if kind == "positive part":
+        x = np.maximum(x, 0)
+    elif kind == "one tap of ten":
+        weights *= np.random.default_rng(channels).random(weights.shape) < 0.1
+    elif kind == "far values":
+        x[:, :, ::7, ::5] *= 1e4
+    b = ModelBuilder(17)
+    b.output(b.op("Conv", b.input("x", np.float32, image), b.weight(weights), **SAME))
+    engine = Engine(b.model().SerializeToString())
+    units = error_units(engine.run([x])[0], x, weights)
+    assert units.max() <= 8
+    assert np.sqrt(np.mean(units**2)) <= 1
+
+
+def test_bits_are_those_of_one_thread() -> None:
+    image = (2, 48, 29, 30)
+    x, weights = drawn(image, 50)
+    content = model_of(image, 50, weights, block=False, **SAME).model().SerializeToString()
+    one, two = (Engine(content, batch_size=2, num_cores=cores) for cores in (1, 2))
+    assert one.run([x])[0].tobytes() == two.run([x])[0].tobytes()
+
+
+def test_a_forced_family_multiplies_all_taps() -> None:
+    image = (1, 64, 14, 14)
+    x, weights = drawn(image, 64)
+    b = model_of(image, 64, weights, block=False, **SAME)
+    engine = Engine(b.model().SerializeToString(), kernel="dense_f32")
+    (want,), (got,) = run_peer(b.model(), {"x": x}), engine.run([x])
+    np.testing.assert_allclose(got, want, rtol=0, atol=2**-20 * 9 * 64)
+    assert "winograd_f32" not in kernels_of(engine)
