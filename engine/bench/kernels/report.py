@@ -6,10 +6,10 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.bench.kernels.measure import Figure
 
-Cell = tuple[str, str, int, int, int]
 Line = tuple[str, str, float]
 
 
@@ -27,9 +27,19 @@ class Crossing:
     zeros: float | None
 
 
+class Cell(NamedTuple):
+    """What figures must share to be compared."""
+
+    operand: str
+    model: str
+    m: int
+    k: int
+    lanes: int
+
+
 def cell_of(figure: Figure) -> Cell:
-    """What figures must share to be compared: operand, model, m, k, lanes."""
-    return figure.operand, figure.model, figure.m, figure.k, figure.lanes
+    """Where a figure belongs."""
+    return Cell(figure.operand, figure.model, figure.m, figure.k, figure.lanes)
 
 
 def table(figures: Sequence[Figure]) -> str:
