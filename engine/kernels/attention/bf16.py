@@ -22,19 +22,17 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, inner
-from engine.kernels.attention.rows import add_mask_of_queries, attend_kernel, key_mask, keys_of
+from engine.kernels.attention.rows import add_mask_of_queries, attend_kernel, keys_of, scale_and_mask
 from engine.kernels.bf16_planes.rows import ROW_BYTES, row_place
 from engine.kernels.simd.arithmetic import (
     bits_of,
     from_bits,
-    fused_multiply_add,
     least,
-    maximum,
     select,
     splat_f32,
 )
 from engine.kernels.simd.mathematics import rough_decay
-from engine.kernels.simd.memory import load_f32, load_i32, read_f32, read_u16, store_f32, store_i32, write_i32
+from engine.kernels.simd.memory import load_f32, load_i32, read_u16, store_f32, store_i32, write_i32
 from engine.kernels.simd.pairs import HAS_PAIRS, add_pairs, exchanged, rounded_pairs
 from engine.kernels.simd.tile import tile_operations
 
@@ -50,25 +48,6 @@ def takes(depth: int) -> bool:
 def pairs_scratch(keys: int, depth: int) -> int:
     """Bytes for one tile."""
     return 64 * (-(-keys // 16) * 16 + depth) + _LAST_BYTES
-
-
-@inner
-def _scale_and_mask(a: Any, scores: int, keys: int, outer: int, head: int) -> Any:
-    """Scores scaled and masked in place; returns the greatest of each query."""
-    mask, step = key_mask(a, outer, head)
-    multiplier, greatest = splat_f32(a.multiplier), splat_f32(np.float32(-np.inf))
-    if mask == 0:
-        for at in range(scores, scores + 64 * keys, 64):
-            score = load_f32(at) * multiplier
-            greatest = maximum(greatest, score)
-            store_f32(score, at)
-    else:
-        for at in range(scores, scores + 64 * keys, 64):
-            score = fused_multiply_add(load_f32(at), multiplier, splat_f32(read_f32(mask)))
-            mask += step
-            greatest = maximum(greatest, score)
-            store_f32(score, at)
-    return greatest
 
 
 @inner
@@ -103,7 +82,7 @@ def _without_masked_queries(scores: int, keys: int, total: Any) -> Any:
 @inner
 def pairs_of_scores(a: Any, scores: int, keys: int, outer: int, head: int, block: int) -> Any:
     """Raw scores to pairs of probabilities, in their place; returns what the context is to be multiplied by."""
-    greatest = _scale_and_mask(a, scores, keys, outer, head)
+    greatest = scale_and_mask(a, scores, keys, outer, head)
     if a.mask_query != 0:
         greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
     total = _exponentials(scores, keys, greatest)

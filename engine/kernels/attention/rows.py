@@ -32,6 +32,7 @@ from engine.kernels.simd.arithmetic import (
 from engine.kernels.simd.mathematics import decay
 from engine.kernels.simd.memory import load_f32, read_f32, read_i64, store_f32, write_f32
 from engine.kernels.simd.tile import tile_operations
+from engine.kernels.simd.transpose import add_transposed
 
 ATTENTION = np.dtype(
     [
@@ -139,11 +140,15 @@ def scaled(a: Any, score: Any, mask: int) -> Any:
 def add_mask_of_queries(a: Any, scores: int, outer: int, head: int, first_query: int) -> Any:
     """Add a mask that differs from query to query (causal), one value a lane; returns the greatest scores."""
     mask = a.mask + outer * a.mask_outer + head * a.mask_head
-    for lane in range(16):
-        query = least(first_query + lane, a.queries - 1)
-        for key in range(a.keys):
-            at = scores + key * 64 + lane * 4
-            write_f32(read_f32(at) + read_f32(mask + query * a.mask_query + key * a.mask_key), at)
+    if a.mask_key == 4 and first_query + 16 <= a.queries:
+        for block in range(0, a.keys, 16):
+            add_transposed(mask + first_query * a.mask_query + 4 * block, a.mask_query, scores + 64 * block)
+    else:
+        for lane in range(16):
+            query = least(first_query + lane, a.queries - 1)
+            for key in range(a.keys):
+                at = scores + key * 64 + lane * 4
+                write_f32(read_f32(at) + read_f32(mask + query * a.mask_query + key * a.mask_key), at)
     greatest = splat_f32(np.float32(-np.inf))
     for key in range(a.keys):
         score = rounded(load_f32(scores + key * 64), a.masked_step, a.masked_zero)
@@ -153,8 +158,8 @@ def add_mask_of_queries(a: Any, scores: int, outer: int, head: int, first_query:
 
 
 @inner
-def _scale_and_mask(a: Any, scores: int, keys: int, outer: int, head: int) -> Any:
-    """Scores scaled and masked in place; returns the greatest of each query."""
+def _round_and_mask(a: Any, scores: int, keys: int, outer: int, head: int) -> Any:
+    """Scores scaled, masked and rounded in place; returns the greatest of each query."""
     mask, step = key_mask(a, outer, head)
     greatest = splat_f32(np.float32(-np.inf))
     for key in range(keys):
@@ -163,6 +168,27 @@ def _scale_and_mask(a: Any, scores: int, keys: int, outer: int, head: int) -> An
         greatest = maximum(greatest, score)
         store_f32(score, scores + key * 64)
     return greatest
+
+
+@inner
+def scale_and_mask(a: Any, scores: int, keys: int, outer: int, head: int) -> Any:
+    """The same where nothing is rounded."""
+    mask, step = key_mask(a, outer, head)
+    multiplier, greatest = splat_f32(a.multiplier), splat_f32(np.float32(-np.inf))
+    for at in range(scores, scores + 64 * keys, 64):
+        score = load_f32(at) * multiplier
+        if mask != 0:
+            score = score + splat_f32(read_f32(mask))
+            mask += step
+        greatest = maximum(greatest, score)
+        store_f32(score, at)
+    return greatest
+
+
+@inner
+def _is_rounded(a: Any) -> bool:
+    none = np.float32(0)
+    return bool(a.score_step != none or a.scaled_step != none or a.masked_step != none)
 
 
 @inner
@@ -260,7 +286,10 @@ def attention_kernel(rows: int) -> Kernel:
         first, keys = keys_of(a, group, outer)
         q = lane_address(a.q, a.q_panel, a.q_row_bytes, 16 * group) + head * a.depth * a.q_row_bytes
         score(a, q, first, keys, head, scratch)
-        greatest = _scale_and_mask(a, scratch, keys, outer, head)
+        if _is_rounded(a):
+            greatest = _round_and_mask(a, scratch, keys, outer, head)
+        else:
+            greatest = scale_and_mask(a, scratch, keys, outer, head)
         if a.mask_query != 0:
             greatest = add_mask_of_queries(a, scratch, outer, head, 16 * block)
         factor = exponentials(a, scratch, keys, greatest)

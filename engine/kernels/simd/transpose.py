@@ -64,6 +64,13 @@ def _emit_columns(count: int) -> Callable[..., None]:
     return emit
 
 
+def _emit_sums(b: ir.IRBuilder, source: Any, stride: Any, target: Any) -> None:
+    rows = [load_vector(b, b.add(source, b.mul(stride, ir.Constant(_LONG, i))), _F32) for i in range(16)]
+    for j, column in enumerate(_transposed(b, rows)):
+        place = at(b, b.add(target, ir.Constant(_LONG, 64 * j)), _F32)
+        b.store(b.fadd(b.load(place, align=4), column), place, align=4)
+
+
 def _bytes(widen: str) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
     def load(builder: ir.IRBuilder, address: Any, zero: Any, scale: Any) -> Any:
         values = builder.load(at(builder, address, _BYTES), align=1)
@@ -94,6 +101,8 @@ transpose_f32 = instruction(
     _ADDRESSES,
     lambda b, s, so, t, to: _emit(b, lambda builder, a: load_vector(builder, a, _F32), (s, so, t, to)),
 )
+# (source, its stride, target): column j of sixteen rows is added to the target's row j.
+add_transposed = instruction("void", ("i64", "i64", "i64"), _emit_sums)
 # (sources, source offset, targets, target offset, zero point, scale): rows of bytes, dequantised on the way.
 transpose_u8 = instruction("void", (*_ADDRESSES, "i64", "f32"), _emit_bytes("zext"))
 transpose_s8 = instruction("void", (*_ADDRESSES, "i64", "f32"), _emit_bytes("sext"))
