@@ -5,6 +5,8 @@ image(y[b, p, c])             the way back.    attrs: size
 windows(x[b, p, c], fill?)    y[b, p', taps * channels]: beside each other, tap by tap, what a sliding window sees
     pixels beyond the image are `fill` (a number of x's dtype; 0 where absent), and so are the features from c
     up to `channels`.    attrs: window, channels
+largest_pixels(xq u8[b, p, c])     y[b, p', c]: the largest of what a window sees of each channel; pixels beyond the image
+    are not seen.    attrs: window
 depthwise(x[b, p, c], w[c, taps], bias[c]?, residual[b, p', c]?)
     activation(sum over taps of x * w + bias + residual), stored.    attrs: window, activation, store
 quantized_depthwise(xq u8[b, p, c], w i8 | u8, scale[1 | c], bias_i32[c]?, bias[c]?, residual?)
@@ -73,6 +75,10 @@ def _windows(attrs: Attrs, x: Array, fill: Array | None = None) -> tuple[Array, 
     return (whole.reshape(*seen.shape[:2], -1),)
 
 
+def _largest_pixels(attrs: Attrs, x: Array) -> tuple[Array, ...]:
+    return (_seen(attrs["window"], x, 0).max(axis=2),)
+
+
 def _depthwise(
     attrs: Attrs, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
 ) -> tuple[Array, ...]:
@@ -110,6 +116,11 @@ def _windows_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     fill = inputs[1] if len(inputs) > 1 else None
     need(fill is None or fill.dtype == given(inputs, 0).dtype, "fill must have x's dtype")
     return ((*_positions(attrs, inputs), math.prod(attrs["window"][2]) * attrs["channels"]),)
+
+
+def _largest_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    need(given(inputs, 0).dtype == _row.UINT8, "x must be uint8")
+    return ((*_positions(attrs, inputs), given(inputs, 0).shape[2]),)
 
 
 def _depthwise_shape(
@@ -153,6 +164,7 @@ ROWS = (
         (1, 2),
         attributes=frozenset({"window", "channels"}),
     ),
+    Op("largest_pixels", _largest_pixels, first_dtype, _largest_shape, attributes=frozenset({"window"})),
     Op(
         "depthwise",
         _depthwise,

@@ -197,7 +197,13 @@ def _find_row(a: Any, lane: int, place: int, places: int, copies: int, found: in
 
 @inner
 def find_copies(a: Any, image: int, copies: int) -> int:
-    """All vectors of a channel of this image, to `copies`; how many there are.
+    """All vectors of a channel of this image, to `copies`; how many there are."""
+    return find_band(a, image, 0, copies)
+
+
+@inner
+def find_band(a: Any, image: int, above: int, copies: int) -> int:
+    """The same of planes that begin so many rows of a result below the image's own.
 
     In order: what a vector holds behind its numbers is padding, and what follows overwrites what is none.
     """
@@ -211,7 +217,7 @@ def find_copies(a: Any, image: int, copies: int) -> int:
         last = least(a.pitch, _inside(a.width, across, a.left, a.across))
         filled = plane
         for row in range(a.rows):
-            line, place = row * a.down + down - a.top, plane + 4 * row * a.pitch
+            line, place = (above + row) * a.down + down - a.top, plane + 4 * row * a.pitch
             if line < 0 or line >= a.height or last <= first:
                 continue
             found = _note_fill(copies, found, filled, place + 4 * first)

@@ -16,6 +16,7 @@ import numpy as np
 
 from engine.jit import F32, I32, Kernel, inner, instruction, ir, kernel, record
 from engine.kernels.simd.arithmetic import maximum, splat_f32, splat_i32
+from engine.kernels.simd.bytes import LARGEST_BYTES
 from engine.kernels.simd.memory import (
     load_f32,
     load_i32,
@@ -69,16 +70,6 @@ def _every_other(vector: Any, size: int) -> Any:
     return instruction(vector, ("i64",), emit)
 
 
-def _largest_bytes(*, signed: bool) -> Any:
-    def emit(b: ir.IRBuilder, x: Any, y: Any) -> Any:
-        kind = ir.VectorType(ir.IntType(8), 64)
-        first, second = b.bitcast(x, kind), b.bitcast(y, kind)
-        compare = b.icmp_signed if signed else b.icmp_unsigned
-        return b.bitcast(b.select(compare(">", first, second), first, second), I32.llvm_type)
-
-    return instruction(I32, (I32, I32), emit)
-
-
 @dataclass(frozen=True, slots=True)
 class _Numbers:
     """How numbers of one kind are moved and joined; `nothing` is what joining does not see, in every place."""
@@ -105,7 +96,7 @@ def _floats(joined: Any, nothing: float) -> _Numbers:
 
 def _bytes(nothing: int, *, signed: bool) -> _Numbers:
     moves = (load_i32, store_i32, read_u8, write_u8, splat_i32, _every_other(I32, 1))
-    return _Numbers(1, *moves, _largest_bytes(signed=signed), nothing)
+    return _Numbers(1, *moves, LARGEST_BYTES[signed], nothing)
 
 
 def _line_of(n: _Numbers) -> Any:

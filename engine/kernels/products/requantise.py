@@ -49,7 +49,8 @@ class _Constants(NamedTuple):
 
 
 @inner
-def _constants_of(e: Any) -> _Constants:
+def constants_of(e: Any) -> _Constants:
+    """Those of an epilogue's record."""
     return _Constants(
         splat_f32(e.step),
         splat_f32(e.inverse),
@@ -67,12 +68,14 @@ def _constants_of(e: Any) -> _Constants:
 
 
 @inner
-def _plain(c: Any, x: Any, scale: Any, _bias: Any, _byte: Any) -> Any:
+def plain(c: Any, x: Any, scale: Any, _bias: Any, _byte: Any) -> Any:
+    """Sums of one scale, as whole numbers around 0."""
     return nearest(divided(to_float(x) * scale, c.step, c.inverse))
 
 
 @inner
-def _biased(c: Any, x: Any, scale: Any, bias: Any, _byte: Any) -> Any:
+def biased(c: Any, x: Any, scale: Any, bias: Any, _byte: Any) -> Any:
+    """The same with a bias."""
     return nearest(divided(to_float(x) * scale + bias, c.step, c.inverse))
 
 
@@ -98,7 +101,7 @@ def _rows_of(value: Callable[..., Any], *, biased: bool = False, summed: bool = 
 
     @inner
     def rows_of(e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, end: int) -> None:
-        c = _constants_of(e)
+        c = constants_of(e)
         for first in range(row, row + rows, 4):
             s0, s1, s2, s3 = (
                 _scale(e, first),
@@ -143,6 +146,6 @@ def _finisher(name: str, rows_of: Callable[..., None]) -> Kernel:
 
 
 # Finishers (see `finishers`) of int32 sums whose rows are a multiple of four.
-PLAIN = _finisher("plain", _rows_of(_plain))
-BIASED = _finisher("biased", _rows_of(_biased, biased=True))
+PLAIN = _finisher("plain", _rows_of(plain))
+BIASED = _finisher("biased", _rows_of(biased, biased=True))
 SUMMED = _finisher("summed", _rows_of(_summed, summed=True))

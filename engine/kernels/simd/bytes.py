@@ -32,15 +32,16 @@ def _unpack(builder: ir.IRBuilder, a: Any, b: Any, bits: int, *, high: bool) -> 
     )
 
 
-def _both(builder: ir.IRBuilder, a: Any, b: Any, bits: int) -> tuple[Any, Any]:
+def both_halves(builder: ir.IRBuilder, a: Any, b: Any, bits: int) -> tuple[Any, Any]:
+    """Elements of `bits` bits of a and b alternating: from the low half of every group of sixteen bytes, and the high."""
     return _unpack(builder, a, b, bits, high=False), _unpack(builder, a, b, bits, high=True)
 
 
 def _bytes_of_two(builder: ir.IRBuilder, a: Any, b: Any) -> tuple[Any, Any]:
     """Vectors of quads a and b -> words (a's byte, b's byte) of k 0 and 1, and of k 2 and 3, eight bytes each."""
-    low, high = _both(builder, a, b, 8)
-    even, odd = _both(builder, low, high, 16)
-    return _both(builder, even, odd, 16)
+    low, high = both_halves(builder, a, b, 8)
+    even, odd = both_halves(builder, low, high, 16)
+    return both_halves(builder, even, odd, 16)
 
 
 def _quads_to_rows(builder: ir.IRBuilder, source: Any, target: Any, row_bytes: Any) -> None:
@@ -48,7 +49,7 @@ def _quads_to_rows(builder: ir.IRBuilder, source: Any, target: Any, row_bytes: A
     quads = [load_vector(builder, builder.add(source, ir.Constant(long, 64 * v)), _I32) for v in range(4)]
     first = _bytes_of_two(builder, quads[0], quads[1])
     second = _bytes_of_two(builder, quads[2], quads[3])
-    rows = [row for a, b in zip(first, second, strict=True) for row in _both(builder, a, b, 64)]
+    rows = [row for a, b in zip(first, second, strict=True) for row in both_halves(builder, a, b, 64)]
     for i, row in enumerate(rows):
         at = builder.add(target, builder.mul(row_bytes, ir.Constant(long, i)))
         builder.store(row, builder.inttoptr(at, _I32.as_pointer()), align=4)
@@ -105,6 +106,19 @@ def _store_low_bytes(builder: ir.IRBuilder, value: Any, address: Any) -> None:
     builder.store(builder.trunc(value, kind), builder.inttoptr(address, kind.as_pointer()), align=1)
 
 
+def _largest_bytes(*, signed: bool) -> Any:
+    def emit(b: ir.IRBuilder, x: Any, y: Any) -> Any:
+        kind = ir.VectorType(_BYTE, 64)
+        first, second = b.bitcast(x, kind), b.bitcast(y, kind)
+        compare = b.icmp_signed if signed else b.icmp_unsigned
+        return b.bitcast(b.select(compare(">", first, second), first, second), _I32)
+
+    return instruction(I32, (I32, I32), emit)
+
+
+# Of each of 64 pairs of bytes the larger; signed or not.
+LARGEST_BYTES = {signed: _largest_bytes(signed=signed) for signed in (False, True)}
+largest_bytes = LARGEST_BYTES[False]
 interleave_words_low = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=False))
 interleave_words_high = instruction(I32, (I32, I32), lambda b, x, y: _unpack(b, x, y, 16, high=True))
 # (source, target, row bytes): 64 lanes of one row of quads to four rows of 64 bytes, lanes in pair order.

@@ -34,14 +34,18 @@ def _within(b: ir.IRBuilder, x: Any, bounds: Any, sign: str) -> Any:
     return b.select(b.icmp_unsigned(sign, x, other), x, other)
 
 
-def _quads(b: ir.IRBuilder, *operands: Any) -> Any:
+def _narrow(b: ir.IRBuilder, *operands: Any) -> Any:
     rows, (zero_points, least, most) = operands[:4], operands[4:]
     pairs = []
     for first, second in (rows[:2], rows[2:]):
         words = call(b, "llvm.x86.avx512.packssdw.512", _WORDS, [first, second])
         pairs.append(call(b, "llvm.sadd.sat.v32i16", _WORDS, [words, b.bitcast(zero_points, _WORDS)]))
     narrow = call(b, "llvm.x86.avx512.packuswb.512", _BYTES, pairs)
-    narrow = _within(b, _within(b, narrow, least, ">"), most, "<")
+    return _within(b, _within(b, narrow, least, ">"), most, "<")
+
+
+def _quads(b: ir.IRBuilder, *operands: Any) -> Any:
+    narrow = _narrow(b, *operands)
     index = [16 * group + 4 * row + lane for group in range(4) for lane in range(4) for row in range(4)]
     mask = ir.Constant(ir.VectorType(ir.IntType(32), 64), index)
     return b.bitcast(b.shuffle_vector(narrow, narrow, mask), _I32)
@@ -58,6 +62,8 @@ nearest = instruction(I32, (F32,), _nearest)
 # (rows a, b, c, d; zero point as int16; least and most as bytes): a + zero point .. within 0 to 255, then
 # no less than `least`, then no more than `most`.
 quads_of_rows = instruction(I32, (I32,) * 7, _quads)
+# The same of sums by pixel and channel (see taps.py), where groups of four lanes are four channels of a pixel.
+quads_of_pixels = instruction(I32, (I32,) * 7, lambda b, *operands: b.bitcast(_narrow(b, *operands), _I32))
 # Byte 0, 1, 2 and 3 of every quad.
 first_byte = instruction(I32, (I32,), lambda b, x: _byte(b, x, 0))
 second_byte = instruction(I32, (I32,), lambda b, x: _byte(b, x, 1))

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from engine.graph.ir import Node, Value
-from engine.kernels.convolution import depthwise
+from engine.jit import Kernel
+from engine.kernels.convolution import depthwise, sliding
 from engine.kernels.convolution.planes import PLANES, Window
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.layout import quad_rows
+from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
 from engine.lowering.ops._images import (
     Seen,
@@ -33,6 +35,8 @@ from engine.lowering.ops._products import (
     result_panel,
     store_fields,
 )
+from engine.lowering.ops._requantise import requantise_fields
+from engine.lowering.ops._sliding import emit_sliding
 from engine.lowering.ops.linear import epilogue_bias
 from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record
 
@@ -90,21 +94,37 @@ def _quantized_depthwise(node: Node, builder: Builder) -> Lowered:
     def signed(array: Array) -> Array:
         return np.asarray(array.astype(np.int16) - zero, np.int8)
 
-    packed = builder.weights.packed(weights, ("depthwise", zero), lambda a: depthwise.pack_quads(signed(a)))
     start = integer_start(attrs["zero_point"], signed(weights).sum(axis=1, dtype=np.int64), whole)
-    fields: dict[str, Field] = {"w": Location(Fixed(packed)), "start": Location(Fixed(start))}
+    # One for each channel, whatever the file says.
+    scales = builder.weights.packed(scale, ("each", m), lambda a: np.resize(a.astype(np.float32), m))
     epilogue: dict[str, Field] = {
         "integer": 1,
-        "scale": builder.padded(scale, m + STRIP_MARGIN, np.float32),
-        "scale_stride": 4 if scale.size > 1 else 0,
+        "scale": builder.padded(scales, m + STRIP_MARGIN, np.float32),
+        "scale_stride": 4,
         **epilogue_bias(node, builder, 4, m),
     }
     if attrs["product"] is not None:
         step, zero_point = attrs["product"]
         epilogue |= {"product_step": float(step), "product_zero": int(zero_point)}
-    constants = scale, None if others[1] is None else others[1].array
-    kernel, residual = depthwise.DEPTHWISE_U8, optional(node, 5)
-    return _emit_depthwise(node, builder, kernel, fields, epilogue, residual, constants)
+    residual, bias = optional(node, 5), None if others[1] is None else others[1].array
+    if residual is None and attrs["store"] is not None:
+        last = {**epilogue, **store_fields(attrs["store"]), **activation_fields(attrs["activation"]), "m": m}
+        shorter = requantise_fields(last, scales, bias) or {}
+        finisher = shorter.get("finisher")
+        if isinstance(finisher, Kernel) and finisher in sliding.DEPTHWISE_QUADS:
+            kernel = sliding.DEPTHWISE_QUADS[finisher]
+            taps = builder.weights.packed(weights, ("taps", zero), lambda a: sliding.pack_taps(signed(a)))
+            places = {"w": Location(Fixed(taps)), "start": Location(Fixed(start))}
+            y = result_panel(node, builder, attrs["store"])
+            fields: dict[str, Field | Record] = {
+                **places,
+                "epilogue": Record(EPILOGUE, {**last, **shorter, "finisher": 0}),
+            }
+            emit_sliding(node, builder, kernel, y, attrs["zero_point"], fields)
+            return None
+    packed = builder.weights.packed(weights, ("depthwise", zero), lambda a: depthwise.pack_quads(signed(a)))
+    weights_at: dict[str, Field] = {"w": Location(Fixed(packed)), "start": Location(Fixed(start))}
+    return _emit_depthwise(node, builder, depthwise.DEPTHWISE_U8, weights_at, epilogue, residual)
 
 
 def _emit_depthwise(
@@ -114,7 +134,6 @@ def _emit_depthwise(
     weights: dict[str, Field],
     epilogue: dict[str, Field],
     residual: Value | None,
-    constants: tuple[Array, Array | None] | None = None,
 ) -> Lowered:
     value, window, store = required(node, 0), window_of(node), node.attrs["store"]
     images, pixels, channels = node[0].shape
@@ -137,7 +156,7 @@ def _emit_depthwise(
         **_sliding(window, scratch, channels),
         "planes": Record(PLANES, {**planes_fields(x, window, x.rows), "fill": fills}),
         "lane_pitch": y.lanes.pitch,
-        "epilogue": epilogue_record(last, constants=constants),
+        "epilogue": epilogue_record(last),
     }
     builder.emit(
         Layer(node.name, node.op, kernel.name),

@@ -1,13 +1,15 @@
-"""MaxPool and AveragePool of images, or of signals with one axis: rows to rows."""
+"""MaxPool and AveragePool of images, or of signals with one axis: rows to rows; the largest of pixels: quads to quads."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from engine.graph.ir import Node
+from engine.kernels.convolution.sliding import LARGEST_QUADS
 from engine.kernels.pooling.rows import KERNELS, POOL, scratch_bytes
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import required
+from engine.lowering.ops._sliding import emit_sliding
 from engine.plan.steps import Array, Field, Layer, Record
 
 
@@ -62,4 +64,14 @@ def _pool(node: Node, builder: Builder) -> Lowered:
     return None
 
 
-LOWERINGS = (OpLowering("AveragePool", _pool), OpLowering("MaxPool", _pool))
+def _largest_pixels(node: Node, builder: Builder) -> Lowered:
+    y = builder.new_panel(node[0].shape, quads=True)
+    emit_sliding(node, builder, LARGEST_QUADS, y, 0, {})
+    return None
+
+
+LOWERINGS = (
+    OpLowering("AveragePool", _pool),
+    OpLowering("MaxPool", _pool),
+    OpLowering("largest_pixels", _largest_pixels),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from engine.graph import Node, Value, node
@@ -19,14 +20,14 @@ def image(y: Value, size: tuple[int, ...], name: str) -> Value:
     return node("image", y, name=name, size=tuple(size))[0]
 
 
-def window_of(convolution: Node, x: Value, w: Value) -> tuple[Pair, ...]:
-    """Attribute `window` of a convolution of x by w."""
+def window_of(step: Node, x: Value, kernel: Sequence[int]) -> tuple[Pair, ...]:
+    """Attribute `window` of a convolution or pooling of images x, by the sizes of its kernel."""
 
     def pair(numbers: Any, missing: int) -> Pair:
         return (missing, int(numbers[0])) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
 
-    axes, attrs, result = len(x.shape) - 2, convolution.attrs, convolution[0]
-    sizes = ((x.shape[2:], 1), (result.shape[2:], 1), (w.shape[2:], 1))
+    axes, attrs, result = len(x.shape) - 2, step.attrs, step[0]
+    sizes = ((x.shape[2:], 1), (result.shape[2:], 1), (kernel, 1))
     steps = ((attrs["strides"], 1), (attrs["dilations"], 1), (attrs["pads"][:axes], 0))
     return tuple(pair(*numbers) for numbers in (*sizes, *steps))
 

@@ -58,7 +58,7 @@ def convolution_as_product(conv: Node, _uses: Uses) -> Value | None:
     if known is None or known[0].dtype != np.float32 or conv.inputs[1] is None:
         return None
     (x, weights), name = known, conv.name
-    window, seen = window_of(conv, x, conv.inputs[1]), pixels(x, name)
+    window, seen = window_of(conv, x, conv.inputs[1].shape[2:]), pixels(x, name)
     y: Value
     if is_depthwise(conv, weights):
         attrs: dict[str, Any] = {"window": window, "activation": "none", "store": None}
@@ -92,7 +92,7 @@ def integer_convolution(conv: Node, _uses: Uses) -> Value | None:
     if x_zero is not None and x_zero.array is not None and x_zero.array.size != 1:
         return None
     (x, weights), name = known, conv.name
-    window = window_of(conv, x, w)
+    window = window_of(conv, x, w.shape[2:])
     channels = x.shape[1] if is_plain(window) else whole_quads(x.shape[1])
     rows = product_matrix(weights, conv.attrs["group"], channels, zero)
     matrix = made_once(rows, "columns", lambda array: array.T)

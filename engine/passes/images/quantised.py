@@ -71,7 +71,7 @@ def requantised_convolution(conv: Node, _uses: Uses) -> Value | None:
     x_zero, y_zero = zeros
     if x_zero is None or y_zero is None or len(x.shape) not in (3, 4) or 0 in conv[0].shape:
         return None
-    name, window = conv.name, window_of(conv, x, w)
+    name, window = conv.name, window_of(conv, x, w.shape[2:])
     channels = x.shape[1] if is_plain(window) else whole_quads(x.shape[1])
     found = _bytes(weights, conv, channels, factors)
     bias = conv.inputs[8] if len(conv.inputs) > 8 else None

@@ -63,6 +63,17 @@ SIZES: list[tuple[tuple[int, ...], tuple[int, ...], Attrs]] = [
     ((2, 10, 15, 17), (10, 1, 3, 3), {"group": 10, "pads": [1, 1, 1, 1]}),
     ((1, 6, 14, 14), (6, 1, 5, 3), {"group": 6, "strides": [2, 1], "pads": [1, 2, 3, 1]}),
     ((1, 4, 7, 7), (8, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1]}),
+    # Fours of channels, each of which sees its own: bands of rows, images of a batch that share panels, widths of all kinds.
+    ((2, 8, 14, 14), (8, 1, 3, 3), {"group": 8, "pads": [1, 1, 1, 1]}),
+    ((3, 4, 7, 5), (4, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1]}),
+    ((1, 4, 112, 90), (4, 1, 3, 3), {"group": 4, "strides": [2, 2], "pads": [0, 0, 1, 1]}),
+    ((1, 8, 70, 57), (8, 1, 3, 3), {"group": 8, "pads": [1, 1, 1, 1]}),
+    (
+        (1, 4, 40, 33),
+        (4, 1, 5, 2),
+        {"group": 4, "dilations": [2, 3], "strides": [1, 3], "pads": [3, 0, 4, 2]},
+    ),
+    ((2, 12, 300), (12, 1, 7), {"group": 12, "pads": [3, 3]}),
     ((2, 3, 50), (4, 3, 5), {"strides": [2], "pads": [2, 1]}),
     ((1, 70, 5, 5), (30, 70, 3, 3), {}),
     ((1, 2, 3, 3), (2, 2, 2, 2), {"pads": [5, 6, 7, 8], "strides": [3, 3]}),
@@ -211,6 +222,39 @@ def test_residual_block_keeps_both_roundings() -> None:
         y = b.op("DequantizeLinear", b.op("QuantizeLinear", y, *t), *t)
     y = b.op("QuantizeLinear", b.op("Relu", b.op("Add", y, x)), *u)
     b.output(b.op("DequantizeLinear", y, *u))
+    check(b, source.integers(-200, 200, image).astype(np.float32) / 4)
+
+
+POOLS: list[tuple[tuple[int, ...], Attrs]] = [
+    ((1, 64, 16, 18), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ((2, 6, 90, 61), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ((1, 5, 13, 13), {"kernel_shape": [5, 5], "pads": [2, 2, 2, 2]}),
+    ((3, 4, 9, 7), {"kernel_shape": [3, 2], "strides": [3, 1], "dilations": [2, 3], "pads": [1, 0, 2, 1]}),
+    ((1, 8, 10, 11), {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+    ((2, 7, 33), {"kernel_shape": [3], "strides": [2], "pads": [1, 0]}),
+]
+
+
+@pytest.mark.parametrize("is_rounded_before", [False, True])
+@pytest.mark.parametrize(("image", "attrs"), POOLS)
+def test_largest_of_a_window_between_convolutions(
+    image: tuple[int, ...], attrs: Attrs, *, is_rounded_before: bool
+) -> None:
+    """Rounded behind the pooling alone, or on both sides of it."""
+    b, source = ModelBuilder(17), np.random.default_rng(image)
+    s, t = (_parameters(b, scale, zero, np.uint8) for scale, zero in ((0.5, 101), (4.0, 77)))
+    x = b.op("DequantizeLinear", b.op("QuantizeLinear", b.input("x", np.float32, image), *s), *s)
+    one = (1,) * (len(image) - 2)
+    for step in range(2):
+        w = b.weight(source.integers(-127, 128, (image[1], image[1], *one)).astype(np.int8))
+        stored = b.op("DequantizeLinear", w, b.weight(np.float32(2**-8)), b.weight(np.int8(0)))
+        x = b.op("Conv", x, stored)
+        if step == 0:
+            if is_rounded_before:
+                x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, *t), *t)
+            x = b.op("MaxPool", x, **attrs)
+        x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, *t), *t)
+    b.output(x)
     check(b, source.integers(-200, 200, image).astype(np.float32) / 4)
 
 

@@ -127,6 +127,37 @@ def test_quantised_convolutions_hand_on_bytes() -> None:
     assert int(fill.array) == 17  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("is_rounded_before", [False, True])
+def test_the_largest_of_windows_is_found_among_bytes(*, is_rounded_before: bool) -> None:
+    """No image lies between two quantised convolutions and the pooling of what one hands to the other."""
+    b = ModelBuilder(17)
+    s = b.weight(np.float32(0.25)), b.weight(np.uint8(17))
+    x = b.op("DequantizeLinear", b.op("QuantizeLinear", b.input("x", np.float32, IMAGE), *s), *s)
+    for step in range(2):
+        w = np.random.default_rng(4).integers(-127, 128, (4, 4, 1, 1)).astype(np.int8)
+        stored = b.op("DequantizeLinear", b.weight(w), b.weight(np.float32(2**-8)), b.weight(np.int8(0)))
+        x = b.op("Conv", x, stored)
+        if step == 0:
+            if is_rounded_before:
+                x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, *s), *s)
+            x = b.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+            x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, *s), *s)
+    b.output(x)
+    x_in = np.random.default_rng(5).integers(-9, 9, IMAGE).astype(np.float32) / 8
+    wanted = {"pixels": 1, "quantize": 1, "quantized_linear": 2, "largest_pixels": 1, "image": 1}
+    check(b, {"x": x_in}, wanted, exact=True)
+
+
+def test_what_others_read_unrounded_is_pooled_unrounded() -> None:
+    b = ModelBuilder(17)
+    s = b.weight(np.float32(0.25)), b.weight(np.uint8(17))
+    y = b.op("MaxPool", b.input("x", np.float32, IMAGE), kernel_shape=[2, 2])
+    b.output(b.op("QuantizeLinear", y, *s))
+    b.output(b.op("Relu", y))
+    x_in = np.random.default_rng(5).integers(-9, 9, IMAGE).astype(np.float32) / 8
+    check(b, {"x": x_in}, {"MaxPool": 1, "quantize": 1, "Relu": 1}, exact=True)
+
+
 def test_graphs_of_one_model_share_their_matrices() -> None:
     """Packed weights are found by the identity of the array."""
     model = frontend.open_model(_built("3x3", "1x1", image=("batch", *IMAGE[1:])).model())  # type: ignore[arg-type]
