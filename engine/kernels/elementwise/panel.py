@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, inner, kernel, record
-from engine.kernels.simd.arithmetic import absolute, maximum, minimum, splat_f32, square_root
+from engine.kernels.simd.arithmetic import absolute, maximum, minimum, select, splat_f32, square_root
 from engine.kernels.simd.mathematics import (
     error_function,
     exponential,
@@ -27,13 +27,44 @@ PANEL = np.dtype(
     [
         *((name, np.int64) for name in ("a", "a_panel", "b", "b_panel", "y", "y_panel", "k", "row_bytes")),
         ("b_row", np.int64),  # bytes from b's value of one row to the next's, where b is not a panel
+        ("first", np.float32),  # numbers of the operation: see NUMBERED
+        ("second", np.float32),
     ],
     align=True,
 )
 panel_of = record(PANEL)
+_SIXTH, _HALF = np.float32(1 / 6), np.float32(0.5)
 
+
+@inner
+def _one() -> Any:
+    return splat_f32(np.float32(1))
+
+
+@inner
+def _zero() -> Any:
+    return splat_f32(np.float32(0))
+
+
+@inner
+def _less_one(x: Any) -> Any:
+    """exp(x) - 1 for x below 0, without the cancellation next to 0: 2 t / (1 - t) of t = tanh(x / 2)."""
+    t = hyperbolic_tangent(splat_f32(_HALF) * x)
+    return (t + t) / (_one() - t)
+
+
+@inner
+def _mish(x: Any) -> Any:
+    """x * tanh(log(1 + exp(x))), whose tanh is n / (n + 2) of n = exp(x) * (exp(x) + 2). Source: Misra 2019."""
+    # From 20 on the quotient is 1.
+    e = exponential(minimum(x, splat_f32(np.float32(20))))
+    n = e * (e + splat_f32(np.float32(2)))
+    return x * (n / (n + splat_f32(np.float32(2))))
+
+
+# Of two numbers, one of them NaN, maximum and minimum give the second.
 UNARY: dict[str, Callable[..., Any]] = {
-    "Relu": lambda x: maximum(x, splat_f32(np.float32(0))),
+    "Relu": lambda x: maximum(_zero(), x),
     "Tanh": hyperbolic_tangent,
     "Sigmoid": sigmoid,
     "Erf": error_function,
@@ -45,21 +76,35 @@ UNARY: dict[str, Callable[..., Any]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "HardSwish": lambda x: (
-        x
-        * minimum(
-            maximum(x * splat_f32(np.float32(1 / 6)) + splat_f32(np.float32(0.5)), splat_f32(np.float32(0))),
-            splat_f32(np.float32(1)),
-        )
+        x * minimum(_one(), maximum(_zero(), x * splat_f32(np.float32(1 / 6)) + splat_f32(np.float32(0.5))))
     ),
-    "Swish": lambda x: x * sigmoid(x),
+    "Mish": _mish,
+    "Softsign": lambda x: x / (_one() + absolute(x)),
+}
+# Operations with numbers beside the operand: the attributes' names, and a body of x and up to two of them.
+NUMBERED: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "Celu": (
+        ("alpha",),
+        lambda x, a, _: maximum(_zero(), x) + minimum(_zero(), a * _less_one(minimum(x, _zero()) / a)),
+    ),
+    "Elu": (("alpha",), lambda x, a, _: select(x < _zero(), a * _less_one(minimum(x, _zero())), x)),
+    "HardSigmoid": (("alpha", "beta"), lambda x, a, b: minimum(_one(), maximum(_zero(), a * x + b))),
+    "LeakyRelu": (("alpha",), lambda x, a, _: select(x < _zero(), a * x, x)),
+    "Selu": (
+        ("alpha", "gamma"),
+        lambda x, a, g: g * select(x < _zero(), a * _less_one(minimum(x, _zero())), x),
+    ),
+    "Swish": (("alpha",), lambda x, a, _: x * sigmoid(a * x)),
+    "ThresholdedRelu": (("alpha",), lambda x, a, _: select(a < x, x, _zero())),
 }
 BINARY: dict[str, Callable[..., Any]] = {
     "Add": lambda x, y: x + y,
     "Sub": lambda x, y: x - y,
     "Mul": lambda x, y: x * y,
     "Div": lambda x, y: x / y,
-    "Max": maximum,
-    "Min": minimum,
+    "Max": lambda x, y: select(x == x, maximum(x, y), x),  # noqa: PLR0124
+    "Min": lambda x, y: select(x == x, minimum(x, y), x),  # noqa: PLR0124
+    "PRelu": lambda x, y: select(x < _zero(), y * x, x),
 }
 
 
@@ -79,6 +124,23 @@ def _unary_kernel(op: str) -> Kernel:
             a, y = e.a + panel * e.a_panel + row, e.y + panel * e.y_panel + row
             for lane in range(0, e.row_bytes, 64):
                 store_f32(body(load_f32(a + lane)), y + lane)
+
+    return apply
+
+
+def _numbered_kernel(op: str) -> Kernel:
+    body = inner(NUMBERED[op][1])
+
+    @kernel(f"panel_{op.lower()}_f32")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = panel_of(args)
+        first, second = splat_f32(e.first), splat_f32(e.second)
+        for index in range(tile_begin, tile_end):
+            panel = index // e.k
+            row = (index - panel * e.k) * e.row_bytes
+            a, y = e.a + panel * e.a_panel + row, e.y + panel * e.y_panel + row
+            for lane in range(0, e.row_bytes, 64):
+                store_f32(body(load_f32(a + lane), first, second), y + lane)
 
     return apply
 
@@ -107,7 +169,7 @@ def _binary_kernel(op: str, form: str) -> Kernel:
     return apply
 
 
-UNARY_KERNELS = {op: _unary_kernel(op) for op in UNARY}
+UNARY_KERNELS = {op: _unary_kernel(op) for op in UNARY} | {op: _numbered_kernel(op) for op in NUMBERED}
 BINARY_KERNELS = {
     (op, form): _binary_kernel(op, form) for op in BINARY for form in ("panel", "row", "reversed")
 }

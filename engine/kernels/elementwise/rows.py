@@ -103,7 +103,9 @@ ROWS = (
     *_comparisons("i32"),
     _where("bool"),
     Elementwise("Log", ("f32",), "f32", lambda a: np.log(a)),  # noqa: PLW0108
-    Elementwise("Softplus", ("f32",), "f32", lambda a: np.log1p(np.exp(-abs(a))) + (a if a > 0 else a * 0)),
+    Elementwise(
+        "Softplus", ("f32",), "f32", lambda a: np.log1p(np.exp(-abs(a))) + (a if a > 0 else np.float32(0))
+    ),
     Elementwise("IsNaN", ("f32",), "bool", lambda a: a != a),  # noqa: PLR0124
     Elementwise("Pow", ("f32", "f32"), "f32", lambda a, b: a**b),
     Elementwise("Div", ("f32", "f32"), "f32", lambda a, b: a / b),

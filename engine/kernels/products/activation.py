@@ -49,7 +49,7 @@ def activated(p: Any, x: Any) -> Any:
     if p.activation == 0:
         y = x
     elif p.activation == 1:
-        y = maximum(x, splat_f32(np.float32(0)))
+        y = maximum(splat_f32(np.float32(0)), x)
     elif p.activation == 2:
         y = gelu(x)
     elif p.activation == 3:

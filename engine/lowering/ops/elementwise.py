@@ -80,6 +80,15 @@ def _binary_on_panels(node: Node, builder: Builder) -> bool:
     return True
 
 
+def _numbers(node: Node) -> dict[str, Field]:
+    """The fields of the numbers that an operation has beside its operand."""
+    names, _ = on_panels.NUMBERED.get(node.op, ((), None))
+    return {
+        place: float(node.attrs.get(name, 1.0))
+        for place, name in zip(("first", "second"), names, strict=False)
+    }
+
+
 # -- rows, element beside element
 def _emit_flat(
     node: Node,
@@ -120,9 +129,10 @@ def _flat(node: Node, builder: Builder, op: str) -> bool:
     values = [required(node, place) for place in range(len(node.inputs))]
     alike = [value for value in values if value.shape == node[0].shape and _lies_flat(value, builder)]
     if len(values) == 1:
-        if not alike or op not in on_panels.UNARY:
+        if not alike or op not in on_panels.UNARY_KERNELS:
             return False
-        _emit_flat(node, builder, on_panels.UNARY_KERNELS[op], builder.rows(values[0]), {}, ())
+        x = builder.rows(values[0])
+        _emit_flat(node, builder, on_panels.UNARY_KERNELS[op], x, _numbers(node), ())
         return True
     if op not in on_panels.BINARY or not alike:
         return False
@@ -183,22 +193,22 @@ def _on_rows(node: Node, builder: Builder) -> Lowered:
 
 def _lower(node: Node, builder: Builder) -> Lowered:
     op = "gelu_tanh" if node.op == "gelu" and node.attrs["approximate"] == "tanh" else node.op
-    if node.op == "Swish" and node.attrs.get("alpha", 1.0) != 1:
-        return "its factor is not one"
     floats = all(value is not None and value.dtype == F32 for value in node.inputs)
     if floats and node[0].shape and _flat(node, builder, op):
         return None
     if op in on_panels.BINARY and len(node.inputs) == 2 and floats and _binary_on_panels(node, builder):
         return None
-    if op in on_panels.UNARY and floats and node[0].shape:
+    if op in on_panels.UNARY_KERNELS and floats and node[0].shape:
         value = required(node, 0)
         # Where the rows table has no body for it, making a panel of the operand is still cheaper than leaving.
         if builder.is_panel(value) or (op, ("f32",), "f32") not in on_rows.KERNELS:
             a = builder.panel(value)
-            _emit_panel(node, builder, on_panels.UNARY_KERNELS[op], a, {}, ())
+            _emit_panel(node, builder, on_panels.UNARY_KERNELS[op], a, _numbers(node), ())
             return None
     return _on_rows(node, builder)
 
 
-_OPS = sorted({*on_panels.UNARY, *on_panels.BINARY, *(op for op, _, _ in on_rows.TABLE)} - {"gelu_tanh"})
+_OPS = sorted(
+    {*on_panels.UNARY_KERNELS, *on_panels.BINARY, *(op for op, _, _ in on_rows.TABLE)} - {"gelu_tanh"}
+)
 LOWERINGS = tuple(OpLowering(op, _lower) for op in _OPS)

@@ -120,16 +120,48 @@ def test_positions_of_activations(op: str, shape: tuple[int, ...]) -> None:
 SIZES = [(1,), (3, 5), (2, 3, 17, 19), (1, 64, 64), (1, 31, 1009)]
 
 
-@pytest.mark.parametrize("op", ["Relu", "Sigmoid", "HardSwish", "Swish", "Softplus", "Log", "Sqrt"])
+# Operations and their numbers.
+OF_ONE_TENSOR: list[tuple[str, dict[str, float]]] = [
+    *((op, {}) for op in ("Relu", "Sigmoid", "HardSwish", "Softplus", "Log", "Sqrt", "Mish", "Softsign")),
+    ("Celu", {"alpha": 1.0}),
+    ("Celu", {"alpha": 2.5}),
+    ("Elu", {"alpha": 0.7}),
+    ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
+    ("LeakyRelu", {"alpha": 0.01}),
+    ("LeakyRelu", {"alpha": -1.5}),
+    ("Selu", {"alpha": 1.6732632, "gamma": 1.0507010}),
+    ("Swish", {"alpha": 1.0}),
+    ("Swish", {"alpha": 1.7}),
+    ("ThresholdedRelu", {"alpha": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("op", "numbers"), OF_ONE_TENSOR)
 @pytest.mark.parametrize("shape", SIZES)
-def test_elements_as_they_lie(op: str, shape: tuple[int, ...]) -> None:
+def test_elements_as_they_lie(op: str, numbers: dict[str, float], shape: tuple[int, ...]) -> None:
     array = np.abs(floats(*shape)) + np.float32(0.1) if op in ("Log", "Sqrt") else 4 * floats(*shape)
     x, fed_array = fed("x", array)
-    attrs: dict[str, Any] = {"alpha": 1.0} if op == "Swish" else {}
-    check([node(op, x, **attrs)[0]], {x: fed_array}, atol=2e-6)
+    check([node(op, x, **numbers)[0]], {x: fed_array}, atol=2e-6)
 
 
-@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
+@pytest.mark.parametrize(
+    ("op", "numbers"), [case for case in OF_ONE_TENSOR if case[0] not in ("Log", "Sqrt")]
+)
+def test_ends_of_the_numbers(op: str, numbers: dict[str, float]) -> None:
+    values = [-np.inf, -1e30, -200, -30, -1e-6, -1e-30, 0.0, 1e-30, 1e-6, 19.9, 20.1, 88, 200, 1e30, np.nan]
+    x, fed_array = fed("x", np.array(values, np.float32))
+    with np.errstate(all="ignore"):
+        check([node(op, x, **numbers)[0]], {x: fed_array}, atol=1e-30)
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_nan_on_either_side_is_the_result(op: str) -> None:
+    a, first = fed("a", np.array([np.nan, 1, np.nan, 2], np.float32))
+    b, second = fed("b", np.array([1, np.nan, np.nan, 3], np.float32))
+    check([node(op, a, b)[0], node(op, a, constant(np.float32(1.5)))[0]], {a: first, b: second}, atol=0)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"])
 @pytest.mark.parametrize("shape", SIZES)
 def test_pairs_of_elements_as_they_lie(op: str, shape: tuple[int, ...]) -> None:
     a, first = fed("a", floats(*shape))
