@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 VECTOR_LANES = 16
 WIDTHS = (16, 32, 64)
+# Lanes that a dense product of bytes takes one by one, where the last vector holds no more.
+MOST_FEW = 4
 
 
 def _round_up(number: int, multiple: int) -> int:
@@ -62,6 +64,12 @@ class Lanes:
     def last_bytes(self) -> int:
         """Bytes of the last panel's row that hold lanes."""
         return 4 * (self.outer * self.pitch - (self.panels - 1) * self.width)
+
+    @property
+    def few(self) -> int:
+        """Lanes of the last vector, where they are few and of the only sequence; else 0."""
+        rest = self.inner % VECTOR_LANES
+        return rest if self.outer == 1 and rest <= MOST_FEW else 0
 
     @property
     def vectors(self) -> int:

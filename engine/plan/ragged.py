@@ -52,7 +52,7 @@ class Ragged:
     map        int64, a position for each lane;  groups: int64 [vectors][2], first lane and number of keys
     sequences  int64 [sequences][2], the same two numbers
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
-    products   records with `panels`, `last_bytes` and `panel_block`; blocks: the latter of a regular request
+    products   records with `panels`, `last_bytes`, `few` and `panel_block`; blocks: the latter of a regular request
     mapped     records with a field `map`;  grouped: with a field `groups`;  summed: with a field `sequences`
     by_place   whether sums over keys depend on their places, so that padding between tokens must be computed
     results    names of the outputs that have a row a position

@@ -36,6 +36,7 @@ def arrange(plan: Ragged, parts: int) -> Array | None:
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = panels, even_block(panels, parts, block)
         record["last_bytes"] = 4 * (vectors * VECTOR_LANES - (panels - 1) * plan.lanes.width)
+        record["few"] = 0
     if before != ARRANGED:
         _point(plan, plan.map.ctypes.data, plan.groups.ctypes.data, plan.sequences.ctypes.data)
     plan.state[0] = ARRANGED
@@ -97,7 +98,7 @@ def _regular(plan: Ragged) -> None:
     _set_tiles(plan, plan.lanes.vectors, plan.lanes.panels)
     for record, block in zip(plan.products, plan.blocks, strict=True):
         record["panels"], record["panel_block"] = plan.lanes.panels, block
-        record["last_bytes"] = plan.lanes.last_bytes
+        record["last_bytes"], record["few"] = plan.lanes.last_bytes, plan.lanes.few
     for take in plan.takes:
         take.table[:] = take.regular
     _point(plan, 0, 0, 0)

@@ -13,9 +13,9 @@ import numpy as np
 from engine.jit import Kernel, kernel
 from engine.kernels.bf16_planes.split import bf16_parts
 from engine.kernels.cost import Coefficients, Work, dense_work
-from engine.kernels.products.arguments import product_of, strip_and_panel
+from engine.kernels.products.arguments import STREAM_AHEAD, STRIP, product_of, strip_and_panel
 from engine.kernels.products.finishers import finish
-from engine.kernels.products.strips import STREAM_AHEAD, STRIP, strip_count, strip_scratch, tile_shape
+from engine.kernels.products.strips import strip_count, strip_scratch, tile_shape
 from engine.kernels.row import Array, Cost, PackedWeights, ProductRow, ProductShape, aligned
 from engine.kernels.simd.memory import prefetch
 from engine.kernels.simd.pairs import HAS_PAIRS

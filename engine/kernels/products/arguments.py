@@ -16,6 +16,11 @@ import numpy as np
 from engine.jit import inner, record
 from engine.kernels.simd.arithmetic import least
 
+# Rows of a strip of dense weights.
+STRIP = 12
+# Bytes by which weights are asked for before they are needed: they come from beyond L2, once a panel.
+STREAM_AHEAD = 4096
+
 PRODUCT = np.dtype(
     [
         ("x", np.int64),
@@ -23,6 +28,10 @@ PRODUCT = np.dtype(
         ("k", np.int64),  # steps of k: features, or quads of them
         ("row_bytes", np.int64),  # of a panel's row
         ("last_bytes", np.int64),  # of the last panel's row, what holds lanes; 0: all of it
+        (
+            "few",
+            np.int64,
+        ),  # lanes of the last panel's last vector, where they are few; 0: a vector like others
         ("w", np.int64),  # packed weights
         ("w_index", np.int64),  # what a sparse form keeps beside its entries, or 0
         ("start", np.int64),  # address of int32 start[row] for integer sums, or 0
@@ -53,6 +62,12 @@ def strip_and_panel(a: Any, tile: int) -> Any:
 def lane_bytes_of(a: Any, panel: int) -> int:
     """Bytes of a panel's rows that hold lanes: whole vectors."""
     return a.last_bytes if panel == a.panels - 1 and a.last_bytes != 0 else a.row_bytes  # type: ignore[no-any-return]
+
+
+@inner
+def few_of(a: Any, panel: int) -> int:
+    """Lanes of a panel's last vector, where they are few; 0: it is one like the others."""
+    return a.few if panel == a.panels - 1 else 0
 
 
 @inner

@@ -20,17 +20,21 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, active_level, inner, kernel
-from engine.kernels.products.arguments import lane_bytes_of, product_of, strip_and_panel
+from engine.kernels.products.arguments import (
+    STREAM_AHEAD,
+    STRIP,
+    few_of,
+    lane_bytes_of,
+    product_of,
+    strip_and_panel,
+)
 from engine.kernels.products.epilogue import epilogue_of
-from engine.kernels.products.finishers import finish
+from engine.kernels.products.few_lanes import FEW_SCRATCH, HAS_FEW, few_sums, vector_and_few_sums
+from engine.kernels.products.finishers import finish_lanes
 from engine.kernels.row import Array, PackedWeights, aligned
 from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import prefetch
 from engine.kernels.simd.tile import tile_operations
-
-STRIP = 12
-# Bytes by which weights are asked for before they are needed: they come from beyond L2, once a panel.
-STREAM_AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +137,13 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
 
     kind   "f32", or "u8s8" for integer sums that begin at `start`
 
-    Of the last panel only vectors that hold lanes are multiplied: two or one at a time where no four are left.
+    Of the last panel only vectors that hold lanes are multiplied: two or one at a time where no four are left. A last
+    vector of bytes with few lanes is computed lane by lane.
     """
     shape = tile_shape(width)
     whole, two, one = (strip_sums(s, kind) for s in (shape, tile_shape(min(width, 32)), tile_shape(16)))
     lane_bytes, two_bytes = 64 * shape.vectors, 64 * tile_shape(min(width, 32)).vectors
+    takes_few, sums_bytes = kind == "u8s8" and HAS_FEW, STRIP * width * 4
 
     @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
@@ -146,6 +152,14 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
             strip, panel = strip_and_panel(a, index)
             x, lane, end = a.x + panel * a.x_panel, 0, lane_bytes_of(a, panel)
             present = least(STRIP, epilogue_of(a.epilogue).m - strip * STRIP)
+            few = few_of(a, panel) if takes_few else 0
+            if few > 0:
+                end -= 64
+                if end % 128 != 0 and width == 64:
+                    vector_and_few_sums(a, strip, x + end, scratch + end, scratch + sums_bytes)
+                    end -= 64
+                else:
+                    few_sums(a, strip, x + end, scratch + end, scratch + sums_bytes)
             while lane + lane_bytes <= end:
                 whole(a, strip, present, x + lane, scratch + lane)
                 lane += lane_bytes
@@ -155,7 +169,8 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
             while lane < end:
                 one(a, strip, present, x + lane, scratch + lane)
                 lane += 64
-            finish(a.epilogue, scratch, strip * STRIP, STRIP, panel)
+            lanes = lane_bytes_of(a, panel) // 4
+            finish_lanes(a.epilogue, scratch, a.row_bytes, strip * STRIP, STRIP, panel * width, lanes)
 
     return multiply
 
@@ -166,5 +181,5 @@ def strip_kernels(family: str, kind: str) -> dict[int, Kernel]:
 
 
 def strip_scratch(width: int) -> int:
-    """Bytes for one strip's sums over one panel."""
-    return STRIP * width * 4
+    """Bytes for one strip's sums over one panel, and for those of few lanes."""
+    return STRIP * width * 4 + FEW_SCRATCH

@@ -185,6 +185,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "k": choice.row.k_steps(packed.k),
         "row_bytes": lanes.row_bytes,
         "last_bytes": lanes.last_bytes,
+        "few": lanes.few,
         "w": Location(Fixed(packed.entries)),
         "w_index": Location(Fixed(packed.index)),
         "start": product.start if product.start is not None else 0,

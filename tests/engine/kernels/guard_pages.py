@@ -83,6 +83,7 @@ def run(row: ProductRow, m: int, k: int, n: int, *, at_end: bool) -> None:
     fields = {"x": place["x"], "x_panel": form.strides[0], "k": row.k_steps(k), "row_bytes": lanes.row_bytes}
     fields |= {"w": place["w"], "w_index": place["w_index"], "start": place["rows"] if is_integer else 0}
     fields |= {"strips": packed.strips, "panels": lanes.panels, "lanes": n, "panel_block": 2}
+    fields |= {"last_bytes": lanes.last_bytes, "few": lanes.few}
     fields |= {"epilogue": record.ctypes.data}
     for name, value in fields.items():
         args[name] = value

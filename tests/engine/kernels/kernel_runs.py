@@ -167,6 +167,8 @@ def run_product(
         "x_panel": x.strides[0],
         "k": row.k_steps(packed.k),
         "row_bytes": lanes.row_bytes,
+        "last_bytes": lanes.last_bytes,
+        "few": lanes.few,
         "w": packed.entries.ctypes.data,
         "w_index": packed.index.ctypes.data,
         "start": 0 if start is None else start.ctypes.data,

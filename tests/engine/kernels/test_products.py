@@ -21,6 +21,7 @@ from kernel_runs import (
 from scipy.special import erf
 
 from engine.kernels.bf16_planes.split import bf16_parts
+from engine.kernels.dense_int8 import rows as dense_int8
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductRow, aligned
 from engine.lowering.choose import ALL_ROWS
@@ -134,6 +135,20 @@ def test_every_number_of_few_lanes_and_every_tail(row: ProductRow, m: int, k: in
         y, intact = run_product(row, packed, form_of(row, x, lanes), lanes, **fields)
         assert intact
         assert np.array_equal(matrix_of(y, m, n), w.astype(np.int64) @ x.astype(np.int64)), n
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 17, 20, 33, 36, 49, 52, 53, 65, 81, 98, 196])
+@pytest.mark.parametrize(("m", "k"), [(1, 1), (12, 4), (13, 30), (64, 260)])
+def test_few_lanes_of_a_last_vector_are_exact(m: int, k: int, n: int) -> None:
+    row, source, lanes = dense_int8.ROW, np.random.default_rng([m, k, n]), Lanes(1, n)
+    w = source.integers(-128, 128, (m, k)).astype(np.int8)
+    x, start = source.integers(0, 256, (k, n)).astype(np.uint8), aligned(m + MARGIN, np.int32)
+    start[:m] = source.integers(-5000, 5000, m)
+    scale = np.ones(1, np.float32)
+    fields = {"start": start, "integer": 1, "scale": scale.ctypes.data}
+    y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes, **fields)
+    assert intact
+    assert np.array_equal(matrix_of(y, m, n), (w.astype(np.int64) @ x + start[:m, None]).astype(np.float32))
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS, ids=lambda row: row.family)
