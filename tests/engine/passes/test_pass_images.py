@@ -148,6 +148,24 @@ def test_the_largest_of_windows_is_found_among_bytes(*, is_rounded_before: bool)
     check(b, {"x": x_in}, wanted, exact=True)
 
 
+def test_both_sides_of_a_sum_are_handed_on_as_bytes() -> None:
+    """Two convolutions whose rounded results are added: one stores bytes, the other reads them."""
+    b = ModelBuilder(17)
+    s, t = ((b.weight(np.float32(v)), b.weight(np.uint8(z))) for v, z in ((0.25, 17), (0.5, 101)))
+    x = b.op("DequantizeLinear", b.op("QuantizeLinear", b.input("x", np.float32, IMAGE), *s), *s)
+    sides = []
+    for seed in range(2):
+        w = np.random.default_rng(seed).integers(-127, 128, (8, 4, 1, 1)).astype(np.int8)
+        stored = b.op("DequantizeLinear", b.weight(w), b.weight(np.float32(2**-8)), b.weight(np.int8(0)))
+        sides.append(b.op("DequantizeLinear", b.op("QuantizeLinear", b.op("Conv", x, stored), *t), *t))
+    b.output(b.op("Relu", b.op("Add", *sides)))
+    x_in = np.random.default_rng(5).integers(-9, 9, IMAGE).astype(np.float32) / 8
+    wanted = {"pixels": 1, "quantize": 1, "quantized_linear": 2, "DequantizeLinear": 1, "image": 1}
+    after = check(b, {"x": x_in}, wanted, exact=True)
+    stores = [step.attrs["store"] for step in after.nodes() if step.op == "quantized_linear"]
+    assert sorted(store is not None for store in stores) == [False, True]
+
+
 def test_what_others_read_unrounded_is_pooled_unrounded() -> None:
     b = ModelBuilder(17)
     s = b.weight(np.float32(0.25)), b.weight(np.uint8(17))
