@@ -22,12 +22,12 @@ from engine.jit import Kernel, inner, kernel, record
 from engine.kernels.convolution.planes import BLOCK, Window, find_band, lay_channel, planes_of
 from engine.kernels.layout import VECTOR_LANES
 from engine.kernels.products.epilogue import epilogue_of
-from engine.kernels.products.requantise import BIASED, PLAIN, biased, constants_of, plain
+from engine.kernels.products.requantise import BIASED, PLAIN, REQUANTISE, biased, constants_of, plain
 from engine.kernels.row import Array, aligned
 from engine.kernels.simd.arithmetic import least, splat_i32
 from engine.kernels.simd.bytes import largest_bytes
 from engine.kernels.simd.memory import load_i32, read_i32, store_i32
-from engine.kernels.simd.narrow import quads_of_pixels
+from engine.kernels.simd.narrow import HAS_NARROWING, quads_of_pixels
 from engine.kernels.simd.taps import (
     add_taps,
     first_of,
@@ -197,9 +197,10 @@ def _sliding(family: str, seen: Callable[..., None]) -> Kernel:
     return slide
 
 
-# By the epilogue's formula.
-DEPTHWISE_QUADS = {
-    PLAIN: _sliding("depthwise_quads", _convolved(plain)),
-    BIASED: _sliding("depthwise_quads_biased", _convolved(biased)),
+_FORMULAS = {PLAIN: ("depthwise_quads", plain), BIASED: ("depthwise_quads_biased", biased)}
+# By the finisher that would do the same to sums; none where the machine lacks the packs.
+DEPTHWISE_QUADS: dict[object, Kernel] = {
+    REQUANTISE[formula]: _sliding(family, _convolved(finished))
+    for formula, (family, finished) in (_FORMULAS.items() if HAS_NARROWING else ())
 }
 LARGEST_QUADS = _sliding("largest_quads", _largest)

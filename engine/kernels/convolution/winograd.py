@@ -18,6 +18,7 @@ import numpy as np
 
 from engine.jit import F32, inner, instruction, ir, kernel, record
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, windows_of
+from engine.kernels.products.arguments import STRIP
 from engine.kernels.products.epilogue import (
     addend_row,
     epilogue_of,
@@ -26,7 +27,7 @@ from engine.kernels.products.epilogue import (
     row_scale,
     value_of,
 )
-from engine.kernels.products.strips import STRIP, TileShape, pack_f32, strip_sums, tile_shape
+from engine.kernels.products.strips import TileShape, pack_f32, strip_sums, tile_shape
 from engine.kernels.row import Array, PackedWeights
 from engine.kernels.simd.arithmetic import least, splat_f32
 from engine.kernels.simd.memory import load_f32, read_i64, store_f32, store_first, write_i64

@@ -22,6 +22,7 @@ from engine.kernels.products.epilogue import divided, epilogue_of, places_of
 from engine.kernels.simd.arithmetic import least, maximum, minimum, round_even, splat_f32, splat_i32, to_float
 from engine.kernels.simd.memory import load_i32, read_f32, store_i32
 from engine.kernels.simd.narrow import (
+    HAS_NARROWING,
     first_byte,
     fourth_byte,
     nearest,
@@ -29,6 +30,9 @@ from engine.kernels.simd.narrow import (
     second_byte,
     third_byte,
 )
+
+# The formulas.
+PLAIN, BIASED, SUMMED = "plain", "biased", "summed"
 
 
 class _Constants(NamedTuple):
@@ -145,7 +149,12 @@ def _finisher(name: str, rows_of: Callable[..., None]) -> Kernel:
     return finisher
 
 
-# Finishers (see `finishers`) of int32 sums whose rows are a multiple of four.
-PLAIN = _finisher("plain", _rows_of(plain))
-BIASED = _finisher("biased", _rows_of(biased, biased=True))
-SUMMED = _finisher("summed", _rows_of(_summed, summed=True))
+_FORMULAS = {
+    PLAIN: _rows_of(plain),
+    BIASED: _rows_of(biased, biased=True),
+    SUMMED: _rows_of(_summed, summed=True),
+}
+# Finishers (see `finishers`) of int32 sums whose rows are whole fours, by formula; none where the machine lacks the packs.
+REQUANTISE = {
+    formula: _finisher(formula, rows_of) for formula, rows_of in (_FORMULAS.items() if HAS_NARROWING else ())
+}

@@ -9,8 +9,7 @@ import numpy as np
 from engine.jit import Kernel
 from engine.kernels.products.activation import ACTIVATIONS
 from engine.kernels.products.epilogue import STORE_QUANTIZED
-from engine.kernels.products.requantise import BIASED, PLAIN, SUMMED
-from engine.kernels.simd.narrow import HAS_NARROWING
+from engine.kernels.products.requantise import BIASED, PLAIN, REQUANTISE, SUMMED
 from engine.plan.steps import Array, Field
 
 # Quotients up to here are within an int32, whatever the sums.
@@ -36,8 +35,8 @@ def _least_and_most(fields: Mapping[str, Field]) -> tuple[int, int] | None:
     return least, most
 
 
-def _formula(fields: Mapping[str, Field]) -> Kernel | None:
-    """The kernel for these fields, if there is one."""
+def _formula(fields: Mapping[str, Field]) -> str | None:
+    """The formula for these fields, if there is one."""
     is_rounded, has_bias = fields.get("product_step", 0) != 0, fields.get("bias", 0) != 0
     if fields.get("summed_step", 0) != 0:
         return None
@@ -49,9 +48,9 @@ def _formula(fields: Mapping[str, Field]) -> Kernel | None:
     return BIASED if has_bias else PLAIN
 
 
-def _largest(fields: Mapping[str, Field], formula: Kernel, sums: float, bias: Array | None) -> float:
+def _largest(fields: Mapping[str, Field], formula: str, sums: float, bias: Array | None) -> float:
     """What no number before the last rounding exceeds, for scaled sums up to a bound."""
-    if formula is SUMMED:
+    if formula == SUMMED:
         return 256.0 * (_product_scale(fields) + float(fields["residual_step"]))  # type: ignore[arg-type]
     return sums + (0.0 if bias is None else float(np.max(np.abs(bias))))
 
@@ -65,10 +64,10 @@ def requantise_fields(
     scale    float32 [1] or [m], constant
     bias     float32 [m], constant, if there is one
     """
-    if not HAS_NARROWING or fields.get("store") != STORE_QUANTIZED or int(fields["m"]) % 4:  # type: ignore[arg-type]
+    if not REQUANTISE or fields.get("store") != STORE_QUANTIZED or int(fields["m"]) % 4:  # type: ignore[arg-type]
         return None
     formula = _formula(fields)
-    names = ("step", "product_step") if formula is SUMMED else ("step",)
+    names = ("step", "product_step") if formula == SUMMED else ("step",)
     steps = [float(fields[name]) for name in names]  # type: ignore[arg-type]
     # A comparison with NaN is false: such constants go the longer way.
     if formula is None or not all(_STEPS[0] < step < _STEPS[1] for step in steps):
@@ -78,12 +77,12 @@ def requantise_fields(
     if bounds is None or not last < _LARGEST or not sums / steps[-1] < _LARGEST:
         return None
     found: dict[str, Field | Kernel] = {
-        "finisher": formula,
+        "finisher": REQUANTISE[formula],
         "least": bounds[0],
         "most": bounds[1],
         "inverse": _inverse(steps[0]),
     }
-    if formula is SUMMED:
+    if formula == SUMMED:
         found |= {"product_inverse": _inverse(steps[1]), "product_scale": _product_scale(fields)}
     return found
 

@@ -19,7 +19,7 @@ from engine.lowering.panels import Panel
 from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record
 
 
-def _offsets(window: Window, multiple: int) -> tuple[Array, int]:
+def whole_taps(window: Window, multiple: int) -> tuple[Array, int]:
     """Bytes to pixel 0 of each tap, the last again until there is a multiple of so many; how many there are."""
     found = window.offsets()
     found += found[-1:] * (-len(found) % multiple)
@@ -42,7 +42,7 @@ def emit_sliding(
     images, pixels, channels = node[0].shape
     x, lanes = place_of_pixels(value, builder), y.lanes
     places = Places.of(window, x.width)
-    offsets, taps = _offsets(window, QUAD if fields else 1)
+    offsets, taps = whole_taps(window, QUAD if fields else 1)
     own: dict[str, Field | Record] = {
         "planes": Record(
             PLANES,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from engine.graph.ir import Node, Value
-from engine.jit import Kernel
 from engine.kernels.convolution import depthwise, sliding
 from engine.kernels.convolution.planes import PLANES, Window
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
@@ -110,9 +109,8 @@ def _quantized_depthwise(node: Node, builder: Builder) -> Lowered:
     if residual is None and attrs["store"] is not None:
         last = {**epilogue, **store_fields(attrs["store"]), **activation_fields(attrs["activation"]), "m": m}
         shorter = requantise_fields(last, scales, bias) or {}
-        finisher = shorter.get("finisher")
-        if isinstance(finisher, Kernel) and finisher in sliding.DEPTHWISE_QUADS:
-            kernel = sliding.DEPTHWISE_QUADS[finisher]
+        kernel = sliding.DEPTHWISE_QUADS.get(shorter.get("finisher"))
+        if kernel is not None:
             taps = builder.weights.packed(weights, ("taps", zero), lambda a: sliding.pack_taps(signed(a)))
             places = {"w": Location(Fixed(taps)), "start": Location(Fixed(start))}
             y = result_panel(node, builder, attrs["store"])

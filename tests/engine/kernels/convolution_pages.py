@@ -1,7 +1,7 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or fused, winograd, depthwise, quantized_depthwise, moves) runs all windows and ends
-with exit code 0.
+`python convolution_pages.py windows` (or fused, winograd, depthwise, quantized_depthwise, depthwise_quads, largest_quads,
+moves) runs all windows and ends with exit code 0.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from guard_pages import MARGIN, Fenced
@@ -19,12 +20,23 @@ from engine.kernels.convolution import depthwise, winograd
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
+from engine.kernels.convolution.sliding import (
+    DEPTHWISE_QUADS,
+    LARGEST_QUADS,
+    QUAD,
+    SLIDING,
+    Places,
+    band_rows,
+    pack_taps,
+)
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.dense_f32.rows import ROW as DENSE
 from engine.kernels.layout import Lanes, panel_rows
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
 from engine.kernels.products.finishers import FINISHERS, finisher_of
+from engine.kernels.products.requantise import PLAIN, REQUANTISE
+from engine.lowering.ops._sliding import whole_taps
 from engine.lowering.panels import VECTORS_BEHIND
 
 # image, kernel, stride, dilation, begin, end: pixels below, at and above a panel; rows that end within a vector.
@@ -213,6 +225,28 @@ class Run:
         args = self.record(depthwise.DEPTHWISE, fields)
         call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch.size))
 
+    def sliding(self, *, largest: bool) -> None:
+        """From quads to quads, in bands of rows."""
+        whole, lanes, quads = self.window, self.after, -(-CHANNELS // 4)
+        rows = band_rows(whole)
+        w = replace(whole, result=(rows, whole.result[1]))
+        places, (offsets, taps) = Places.of(w, self.before.width), whole_taps(w, 1 if largest else QUAD)
+        planes = {**self.planes(quads), "present": quads, "rows": w.rows}
+        planes |= {"channel_bytes": 4 * w.channel, "plane_bytes": 4 * w.plane}
+        constants = self.room(4 * (CHANNELS + MARGIN))
+        last = self.record(EPILOGUE, {"scale": constants, "step": 1, "inverse": 1, "most": 255})
+        bands = -(-whole.result[0] // rows)
+        fields = {"planes": self.record(PLANES, planes).ctypes.data, "offsets": self.fence(offsets)}
+        weights = pack_taps(np.ones((CHANNELS, w.taps), np.int8))
+        fields |= {"taps": taps, "w": self.fence(weights), "start": constants, "quads": quads}
+        fields |= {"pitch": w.pitch, "height": whole.result[0], "width": w.result[1], "bands": bands}
+        fields |= {"band_rows": rows, "lane_pitch": lanes.pitch, "row_bytes": lanes.row_bytes}
+        fields |= {"y": self.room(quads * lanes.row_bytes * lanes.panels), "y_panel": quads * lanes.row_bytes}
+        fields |= {"flat": places.flat, "line": places.line, "copies": places.copies}
+        args = self.record(SLIDING, {**fields, "epilogue": last.ctypes.data})
+        kernel = LARGEST_QUADS if largest else DEPTHWISE_QUADS[REQUANTISE[PLAIN]]
+        call(kernel, args, IMAGES * bands * quads, self.room(places.size))
+
     def moves(self) -> None:
         """An image to a panel and back, of numbers and of bytes."""
         pixels, lanes = self.window.image[0] * self.window.image[1], self.before
@@ -246,6 +280,8 @@ def main(kind: str) -> None:
                 tried.fused()
             elif kind == "winograd":
                 tried.winograd()
+            elif kind.endswith("_quads"):
+                tried.sliding(largest=kind == "largest_quads")
             else:
                 tried.depthwise(quantized=kind == "quantized_depthwise")
 

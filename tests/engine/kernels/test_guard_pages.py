@@ -12,6 +12,7 @@ import guard_pages
 import pytest
 
 import engine
+from engine.kernels.simd.narrow import HAS_NARROWING
 from engine.lowering.choose import ALL_ROWS
 
 _SCRIPT = Path(guard_pages.__file__)
@@ -40,7 +41,11 @@ def test_product_stays_within_its_arrays(family: str) -> None:
     not sys.platform.startswith("linux"), reason="mprotect of an anonymous map, as Linux has it"
 )
 @pytest.mark.parametrize(
-    "kind", ["windows", "fused", "winograd", "depthwise", "quantized_depthwise", "moves"]
+    "kind",
+    [
+        *("windows", "fused", "winograd", "depthwise", "quantized_depthwise", "moves", "largest_quads"),
+        *(["depthwise_quads"] if HAS_NARROWING else []),
+    ],
 )
 def test_convolution_stays_within_its_arrays(kind: str) -> None:
     done = _run(str(_SCRIPT.with_name("convolution_pages.py")), kind)
