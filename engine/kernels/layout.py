@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 VECTOR_LANES = 16
 WIDTHS = (16, 32, 64)
-# Lanes that a dense product of bytes takes one by one, where the last vector holds no more.
+# Lanes that a dense product takes one by one, where the last vector holds no more.
 MOST_FEW = 4
 
 

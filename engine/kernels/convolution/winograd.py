@@ -19,6 +19,7 @@ import numpy as np
 from engine.jit import F32, inner, instruction, ir, kernel, record
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, windows_of
 from engine.kernels.products.arguments import STRIP
+from engine.kernels.products.direct import direct_of
 from engine.kernels.products.epilogue import (
     addend_row,
     epilogue_of,
@@ -27,9 +28,11 @@ from engine.kernels.products.epilogue import (
     row_scale,
     value_of,
 )
+from engine.kernels.products.few_lanes import HAS_FEW, few_lane_sums
 from engine.kernels.products.strips import TileShape, pack_f32, strip_sums, tile_shape
 from engine.kernels.row import Array, PackedWeights
-from engine.kernels.simd.arithmetic import least, splat_f32
+from engine.kernels.simd.arithmetic import least, maximum, splat_f32
+from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.memory import load_f32, read_i64, store_f32, store_first, write_i64
 
 # Tiles of a panel at most, results of a tile along an axis, and products of a tile.
@@ -68,6 +71,7 @@ WINOGRAD = np.dtype(
             "panels",
             "width",  # tiles of a panel
             "last_bytes",  # of the last panel's row, what holds tiles
+            "few",  # as PRODUCT has it
             "tiles",  # of an image
             "across",  # tiles of a row of them
             "tile_pitch",  # lanes of tiles from image to image
@@ -254,16 +258,24 @@ def _find_pieces(a: Any, width: int, panel: int, pieces: int) -> int:
 
 
 @inner
-def _finish_row(e: Any, row: int, lines: int, pieces: int, count: int) -> None:
+def _finish_row(e: Any, d: Any, row: int, lines: int, pieces: int, count: int) -> None:
     """The epilogue of one row of results."""
     p = program_of(e)
     scale, bias = row_scale(p, row), row_bias(p, row)
+    low, high = splat_f32(d.low), splat_f32(d.high)
     y, residual = e.y + row * e.row_bytes, addend_row(p, e.residual, row, e.row_bytes)
     y_panel, residual_panel = e.y_panel, e.residual_panel
     for place in range(pieces, pieces + _PIECE * count, _PIECE):
         panel, within = read_i64(place + 8), read_i64(place + 16)
         x = load_f32(lines + read_i64(place))
-        x = value_of(p, x, row, scale, bias, residual + panel * residual_panel + within)
+        addend = residual + panel * residual_panel + within
+        if d.on != 0:
+            x = x + bias
+            if d.residual != 0:
+                x = x + load_f32(addend)
+            x = lesser(high, maximum(low, x))
+        else:
+            x = value_of(p, x, row, scale, bias, addend)
         store_first(x, y + panel * y_panel + within, read_i64(place + 24))
 
 
@@ -271,12 +283,13 @@ _SHAPE = tile_shape(WIDTH)
 # Twelve rows of a panel, or as many as registers hold; six where no more are left; one vector where no two are.
 _whole, _one = strip_sums(_SHAPE, "f32"), strip_sums(tile_shape(16), "f32")
 _half = strip_sums(TileShape(min(6, _SHAPE.rows), _SHAPE.vectors), "f32")
+_few = few_lane_sums("f32")
 _WHOLE_BYTES = 64 * _SHAPE.vectors
 
 
 @inner
-def _multiply(a: Any, strip: int, present: int, x: int, end: int, sums: int) -> None:
-    """One position of a strip: `strip` counts positions too."""
+def _multiply(a: Any, strip: int, present: int, x: int, end: int, few: int, sums: int) -> None:
+    """One position of a strip: `strip` counts positions too; few is 1 where a vector of few tiles follows."""
     lane = 0
     while lane + _WHOLE_BYTES <= end:
         if present <= 6:
@@ -287,6 +300,8 @@ def _multiply(a: Any, strip: int, present: int, x: int, end: int, sums: int) -> 
     while lane < end:
         _one(a, strip, present, x + lane, sums + lane)
         lane += 64
+    if few != 0:
+        _few(a, strip, x + end, sums + end)
 
 
 @kernel("winograd_f32", f"{_SHAPE.rows}x{16 * _SHAPE.vectors}")
@@ -294,6 +309,7 @@ def multiply_tiles(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
     """A tile is one strip by one panel, all positions of it."""
     a = winograd_of(args)
     e = epilogue_of(a.epilogue)
+    d = direct_of(e, e.integer, e.activation, e.store)
     pieces, sums = scratch + 2 * _LINE, scratch + _FRONT
     position, width, last, count = STRIP * a.row_bytes, e.row_bytes // 4, -1, 0
     for at in range(0, 2 * _LINE, 64):
@@ -306,13 +322,14 @@ def multiply_tiles(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
             last = panel
         x, present = a.x + panel * a.x_panel, least(STRIP, e.m - strip * STRIP)
         end = a.last_bytes if panel == a.panels - 1 else 4 * a.width
+        few = 1 if HAS_FEW and panel == a.panels - 1 and a.few != 0 else 0
         for at in range(POSITIONS):
             place = strip * POSITIONS + at
-            _multiply(a, place, present, x + at * a.position_bytes, end, sums + at * position)
+            _multiply(a, place, present, x + at * a.position_bytes, end - 64 * few, few, sums + at * position)
         for row in range(present):
             for lane in range(0, end, 64):
                 _to_lines(sums + row * a.row_bytes + lane, position, scratch + 2 * lane)
-            _finish_row(e, strip * STRIP + row, scratch, pieces, count)
+            _finish_row(e, d, strip * STRIP + row, scratch, pieces, count)
 
 
 SCRATCH = RUNS_BYTES

@@ -23,6 +23,7 @@ from engine.jit import inner, record
 from engine.kernels.bf16_planes.rows import ROW_BYTES, pair_place, row_place
 from engine.kernels.bf16_planes.split import pair_of, store_half
 from engine.kernels.products.activation import activated
+from engine.kernels.products.direct import direct_of, finish_directly
 from engine.kernels.simd.arithmetic import (
     MAGIC,
     MAGIC_BITS,
@@ -370,6 +371,10 @@ def run_program(e: Any, p: Any, sums: int, stride: int, row: int, rows: int, lan
     if p.store == STORE_QUANTIZED:
         _finish_quads(e, p, sums, stride, row, present, residual, y + row // 4 * e.row_bytes, 4 * lanes)
     else:
-        _finish_floats(e, p, sums, stride, row, present, residual, y + row * e.row_bytes, 4 * lanes)
-        if e.planes != 0:
-            store_bf16(e, sums, stride, row, present, lane // 16, 4 * lanes)
+        y, d = y + row * e.row_bytes, direct_of(e, p.integer, p.activation, p.store)
+        if d.on != 0:
+            finish_directly(d, sums, stride, row, present, residual + row * e.row_bytes, y, 4 * lanes)
+        else:
+            _finish_floats(e, p, sums, stride, row, present, residual, y, 4 * lanes)
+            if e.planes != 0:
+                store_bf16(e, sums, stride, row, present, lane // 16, 4 * lanes)

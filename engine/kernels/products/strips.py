@@ -28,8 +28,9 @@ from engine.kernels.products.arguments import (
     product_of,
     strip_and_panel,
 )
+from engine.kernels.products.direct import direct_of, tile_finishers
 from engine.kernels.products.epilogue import epilogue_of
-from engine.kernels.products.few_lanes import FEW_SCRATCH, HAS_FEW, few_sums, vector_and_few_sums
+from engine.kernels.products.few_lanes import HAS_FEW, few_lane_sums
 from engine.kernels.products.finishers import finish_lanes
 from engine.kernels.row import Array, PackedWeights, aligned
 from engine.kernels.simd.arithmetic import least
@@ -100,34 +101,117 @@ def unpack_quads(packed: PackedWeights) -> Array:
     return np.ascontiguousarray(rows[: packed.m, : packed.k])
 
 
+def _strip_tile(shape: TileShape, kind: str) -> Callable[..., Any]:
+    """The sums of one register tile, whose weights and rows of x begin at these addresses."""
+    tile = tile_operations(shape.rows, shape.vectors, kind)
+    zero, spread, step = tile.zero, tile.spread, tile.step
+    integer, strip_bytes = kind == "u8s8", 4 * STRIP
+
+    @inner
+    def sums_of(a: Any, w: int, start: int, lanes: int) -> Any:
+        row_bytes, k = a.row_bytes, a.k
+        sums = spread(start, 4) if integer else zero()
+        for _ in range(k // 2):
+            # Two steps of k are 96 bytes: no line is left out.
+            prefetch(w + STREAM_AHEAD)
+            prefetch(w + STREAM_AHEAD + 64)
+            sums = step(sums, w, 4, lanes)
+            sums = step(sums, w + strip_bytes, 4, lanes + row_bytes)
+            w += 2 * strip_bytes
+            lanes += 2 * row_bytes
+        if k % 2 != 0:
+            sums = step(sums, w, 4, lanes)
+        return sums
+
+    return sums_of
+
+
 def strip_sums(shape: TileShape, kind: str) -> Callable[..., None]:
     """What multiplies a strip, of which so many rows are present, by as many lanes as a register tile has.
 
     Called with a record that has row_bytes, k, w and start as PRODUCT; rows of sums lie row_bytes apart too.
     """
-    tile = tile_operations(shape.rows, shape.vectors, kind)
-    zero, spread, step, save = tile.zero, tile.spread, tile.step, tile.save
-    integer = kind == "u8s8"
+    sums_of, save = _strip_tile(shape, kind), tile_operations(shape.rows, shape.vectors, kind).save
     rows, strip_bytes = shape.rows, 4 * STRIP
 
     @inner
     def multiply(a: Any, strip: int, present: int, x: int, y: int) -> None:
-        row_bytes, k = a.row_bytes, a.k
-        weights = a.w + strip * k * strip_bytes
         for row in range(0, present, rows):
-            w, lanes = weights + 4 * row, x
-            sums = spread(a.start + 4 * (strip * STRIP + row), 4) if integer else zero()
-            for _ in range(k // 2):
-                # Two steps of k are 96 bytes: no line is left out.
-                prefetch(w + STREAM_AHEAD)
-                prefetch(w + STREAM_AHEAD + 64)
-                sums = step(sums, w, 4, lanes)
-                sums = step(sums, w + strip_bytes, 4, lanes + row_bytes)
-                w += 2 * strip_bytes
-                lanes += 2 * row_bytes
-            if k % 2 != 0:
-                sums = step(sums, w, 4, lanes)
-            save(sums, y + row * row_bytes, row_bytes)
+            w, start = a.w + strip * a.k * strip_bytes + 4 * row, a.start + 4 * (strip * STRIP + row)
+            save(sums_of(a, w, start, x), y + row * a.row_bytes, a.row_bytes)
+
+    return multiply
+
+
+def _strip_results(shape: TileShape) -> Callable[..., None]:
+    """The same of float32 for a whole strip, from registers to the results: y and the residual's address are row 0's."""
+    sums_of, (finish_tile, add_tile) = _strip_tile(shape, "f32"), tile_finishers(shape.rows, shape.vectors)
+    rows, strip_bytes = shape.rows, 4 * STRIP
+
+    @inner
+    def multiply(a: Any, d: Any, strip: int, x: int, y: int, residual: int) -> None:
+        for row in range(0, STRIP, rows):
+            sums = sums_of(a, a.w + strip * a.k * strip_bytes + 4 * row, 0, x)
+            bias, place = d.bias + 4 * (strip * STRIP + row), row * d.stride
+            if d.residual != 0:
+                add_tile(sums, y + place, d.stride, bias, d.low, d.high, residual + place)
+            else:
+                finish_tile(sums, y + place, d.stride, bias, d.low, d.high)
+
+    return multiply
+
+
+def _shapes(width: int) -> tuple[TileShape, TileShape, TileShape, TileShape]:
+    """Register tiles of a panel: as wide as it is, and of three vectors, two and one where that is less."""
+    whole, two, one = tile_shape(width), tile_shape(min(width, 32)), tile_shape(16)
+    return whole, TileShape(6, 3) if whole.vectors == 4 else two, two, one
+
+
+def _sums_of_panel(width: int, kind: str) -> Callable[..., None]:
+    """A strip by the lanes up to `end`, in bytes, to sums."""
+    whole, three, two, one = (strip_sums(shape, kind) for shape in _shapes(width))
+    lane_bytes, three_bytes, two_bytes, _ = (64 * shape.vectors for shape in _shapes(width))
+
+    @inner
+    def multiply(a: Any, strip: int, present: int, x: int, end: int, y: int) -> None:
+        lane = 0
+        while lane + lane_bytes <= end:
+            whole(a, strip, present, x + lane, y + lane)
+            lane += lane_bytes
+        if lane + three_bytes <= end:
+            three(a, strip, present, x + lane, y + lane)
+            lane += three_bytes
+        if lane + two_bytes <= end:
+            two(a, strip, present, x + lane, y + lane)
+            lane += two_bytes
+        while lane < end:
+            one(a, strip, present, x + lane, y + lane)
+            lane += 64
+
+    return multiply
+
+
+def _results_of_panel(width: int) -> Callable[..., None]:
+    """The same to results."""
+    whole, three, two, one = (_strip_results(shape) for shape in _shapes(width))
+    lane_bytes, three_bytes, two_bytes, _ = (64 * shape.vectors for shape in _shapes(width))
+
+    @inner
+    def multiply(a: Any, e: Any, d: Any, strip: int, panel: int, x: int, end: int) -> None:
+        lane, row = 0, strip * STRIP * e.row_bytes
+        y, residual = e.y + panel * e.y_panel + row, e.residual + panel * e.residual_panel + row
+        while lane + lane_bytes <= end:
+            whole(a, d, strip, x + lane, y + lane, residual + lane)
+            lane += lane_bytes
+        if lane + three_bytes <= end:
+            three(a, d, strip, x + lane, y + lane, residual + lane)
+            lane += three_bytes
+        if lane + two_bytes <= end:
+            two(a, d, strip, x + lane, y + lane, residual + lane)
+            lane += two_bytes
+        while lane < end:
+            one(a, d, strip, x + lane, y + lane, residual + lane)
+            lane += 64
 
     return multiply
 
@@ -137,40 +221,38 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
 
     kind   "f32", or "u8s8" for integer sums that begin at `start`
 
-    Of the last panel only vectors that hold lanes are multiplied: two or one at a time where no four are left. A last
-    vector of bytes with few lanes is computed lane by lane.
+    Of the last panel only vectors that hold lanes are multiplied: three, two or one at a time where no four are left. A last
+    vector with few lanes is computed lane by lane.
     """
-    shape = tile_shape(width)
-    whole, two, one = (strip_sums(s, kind) for s in (shape, tile_shape(min(width, 32)), tile_shape(16)))
-    lane_bytes, two_bytes = 64 * shape.vectors, 64 * tile_shape(min(width, 32)).vectors
-    takes_few, sums_bytes = kind == "u8s8" and HAS_FEW, STRIP * width * 4
+    sums_of, results_of = _sums_of_panel(width, kind), _results_of_panel(width)
+    few_sums, vector_and_few_sums = few_lane_sums(kind), few_lane_sums(kind, with_vector=True)
+    shape, floats = tile_shape(width), kind == "f32"
 
     @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = product_of(args)
+        e = epilogue_of(a.epilogue)
+        d = direct_of(e, e.integer, e.activation, e.store)
         for index in range(tile_begin, tile_end):
             strip, panel = strip_and_panel(a, index)
-            x, lane, end = a.x + panel * a.x_panel, 0, lane_bytes_of(a, panel)
-            present = least(STRIP, epilogue_of(a.epilogue).m - strip * STRIP)
-            few = few_of(a, panel) if takes_few else 0
+            x, lanes, row = a.x + panel * a.x_panel, lane_bytes_of(a, panel), strip * STRIP
+            end, present = lanes, least(STRIP, e.m - row)
+            few = few_of(a, panel) if HAS_FEW else 0
             if few > 0:
                 end -= 64
-                if end % 128 != 0 and width == 64:
-                    vector_and_few_sums(a, strip, x + end, scratch + end, scratch + sums_bytes)
+                if not floats and width == 64 and end % 128 != 0:
+                    vector_and_few_sums(a, strip, x + end, scratch + end)
                     end -= 64
                 else:
-                    few_sums(a, strip, x + end, scratch + end, scratch + sums_bytes)
-            while lane + lane_bytes <= end:
-                whole(a, strip, present, x + lane, scratch + lane)
-                lane += lane_bytes
-            if lane + two_bytes <= end:
-                two(a, strip, present, x + lane, scratch + lane)
-                lane += two_bytes
-            while lane < end:
-                one(a, strip, present, x + lane, scratch + lane)
-                lane += 64
-            lanes = lane_bytes_of(a, panel) // 4
-            finish_lanes(a.epilogue, scratch, a.row_bytes, strip * STRIP, STRIP, panel * width, lanes)
+                    few_sums(a, strip, x + end, scratch + end)
+            if floats and d.on != 0 and d.bias != 0 and present == STRIP:
+                results_of(a, e, d, strip, panel, x, end)
+                if few > 0:
+                    place = panel * width + end // 4
+                    finish_lanes(a.epilogue, scratch + end, a.row_bytes, row, STRIP, place, 16)
+            else:
+                sums_of(a, strip, present, x, end, scratch)
+                finish_lanes(a.epilogue, scratch, a.row_bytes, row, STRIP, panel * width, lanes // 4)
 
     return multiply
 
@@ -181,5 +263,5 @@ def strip_kernels(family: str, kind: str) -> dict[int, Kernel]:
 
 
 def strip_scratch(width: int) -> int:
-    """Bytes for one strip's sums over one panel, and for those of few lanes."""
-    return STRIP * width * 4 + FEW_SCRATCH
+    """Bytes for one strip's sums over one panel."""
+    return STRIP * width * 4

@@ -46,6 +46,20 @@ def _store_first(b: ir.IRBuilder, value: Any, address: Any, count: Any) -> None:
     call(b, "llvm.masked.store.v16f32.p0", ir.VoidType(), [value, place, ir.Constant(_WORD, 4), mask])
 
 
+def _load_twelve(b: ir.IRBuilder, address: Any) -> Any:
+    kind = F32.llvm_type
+    mask = ir.Constant(ir.VectorType(ir.IntType(1), 16), [lane < 12 for lane in range(16)])
+    operands = [at(b, address, kind), ir.Constant(_WORD, 4), mask, ir.Constant(kind, None)]
+    return call(b, "llvm.masked.load.v16f32.p0", kind, operands)
+
+
+def _scatter_twelve(b: ir.IRBuilder, value: Any, address: Any, stride: Any) -> None:
+    for lane in range(12):
+        number = b.extract_element(value, ir.Constant(_WORD, lane))
+        place = b.add(address, b.mul(stride, ir.Constant(_LONG, lane)))
+        b.store(number, at(b, place, _FLOAT), align=4)
+
+
 def _load_scalar(kind: ir.Type, widen: str, to: ir.Type) -> Any:
     def emit(builder: ir.IRBuilder, address: Any) -> Any:
         value = builder.load(at(builder, address, kind), align=1)
@@ -72,8 +86,12 @@ def _prefetch(builder: ir.IRBuilder, address: Any, locality: int) -> None:
 
 load_f32 = instruction(F32, ("i64",), lambda b, a: load_vector(b, a, F32.llvm_type))
 load_i32 = instruction(I32, ("i64",), lambda b, a: load_vector(b, a, I32.llvm_type))
+# Twelve numbers, and four zeros: nothing behind the twelve is touched.
+load_twelve = instruction(F32, ("i64",), _load_twelve)
 store_f32 = instruction("void", (F32, "i64"), _store_vector)
 store_i32 = instruction("void", (I32, "i64"), _store_vector)
+# The first twelve lanes, one every so many bytes.
+scatter_twelve = instruction("void", (F32, "i64", "i64"), _scatter_twelve)
 # Only the first `count` lanes; what lies behind them is neither written nor touched.
 store_first = instruction("void", (F32, "i64", "i64"), _store_first)
 

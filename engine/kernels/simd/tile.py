@@ -28,7 +28,7 @@ _LINE = ir.Constant(_LONG, 64)
 
 @dataclass(frozen=True, slots=True)
 class TileOperations:
-    """What can be done with tiles of one shape. Addresses and strides are bytes.
+    """What can be done with tiles of one shape, whose type is `kind`. Addresses and strides are bytes.
 
     spread(w, stride)          every vector of row r is the 32-bit value at w + r * stride, broadcast
     zero()
@@ -40,6 +40,7 @@ class TileOperations:
 
     rows: int
     vectors: int
+    kind: Any
     spread: Callable[..., Any]
     zero: Callable[..., Any]
     load: Callable[..., Any]
@@ -116,6 +117,7 @@ def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
     return TileOperations(
         rows,
         vectors,
+        tile,
         instruction(tile, ("i64", "i64"), spread),
         instruction(tile, (), lambda _builder: ir.Constant(tile.llvm_type, None)),
         instruction(tile, ("i64", "i64"), load),

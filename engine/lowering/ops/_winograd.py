@@ -109,6 +109,7 @@ def emit_tiled(
         "panels": lanes.panels,
         "width": lanes.width,
         "last_bytes": lanes.last_bytes,
+        "few": lanes.few,
         "tiles": lanes.inner,
         "across": seen.window.result[1],
         "tile_pitch": lanes.pitch,
