@@ -46,17 +46,17 @@ PENDING = np.dtype(
     align=True,
 )
 PENDING_BYTES = 64
+# Of four rows each, in a block of 32 rows.
+UNITS_OF_COLUMN = 8
 pending_of = record(PENDING)
 _run = call_by_address(4)
 
 
 @inner
-def wait(
-    args: int, pending: int, sums: int, units: int, columns: int, row: int, panel: int, lane_bytes: int
-) -> None:
+def wait(args: int, pending: int, sums: int, columns: int, row: int, panel: int, lane_bytes: int) -> None:
     """Let this block's sums wait for `finish_units`."""
     e, block = epilogue_of(product_of(args).epilogue), pending_of(pending)
-    block.units = units
+    block.units = UNITS_OF_COLUMN * columns
     block.columns = columns
     block.sums = sums
     block.row = row

@@ -21,7 +21,13 @@ from typing import Any
 
 from engine.jit import Kernel, inner, kernel
 from engine.kernels.products.arguments import product_of, strip_and_run
-from engine.kernels.products.tile_epilogue import PENDING_BYTES, finish_units, pending_of, wait
+from engine.kernels.products.tile_epilogue import (
+    PENDING_BYTES,
+    UNITS_OF_COLUMN,
+    finish_units,
+    pending_of,
+    wait,
+)
 from engine.kernels.products.tile_packing import ROWS
 from engine.kernels.products.tile_steps import TileSteps, tile_steps
 from engine.kernels.simd.arithmetic import least
@@ -33,7 +39,7 @@ RUN = 8
 # A single pair of columns needs no expanded tile twice: a ring of so many stays in L1.
 RING = 4
 # k tiles after which the epilogue of the block before is done: a unit a column with each.
-FINISHED_AFTER = 8
+FINISHED_AFTER = UNITS_OF_COLUMN
 _STREAM_AHEAD = 1024
 
 Code = Callable[..., Any]
@@ -178,7 +184,7 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
     pending, expanded, sums = _offsets(form)
     vectors, columns, advance = layout.vectors, layout.columns, layout.advance
     plane_bytes, mask_bytes, lines = form.planes * TILE_BYTES, 2 * form.mask_bytes, step_bytes // 64 * columns
-    units, block_bytes = FINISHED_AFTER * columns, 2 * columns * TILE_BYTES
+    block_bytes = 2 * columns * TILE_BYTES
 
     @inner
     def multiply_run(args: int, scratch: int, strip: int, panel: int, panels: int, ahead: int) -> None:
@@ -212,16 +218,7 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
                 waiting.units = 0
                 save(scratch, block)
                 if first + steps == a.k:
-                    wait(
-                        args,
-                        scratch + pending,
-                        block,
-                        units,
-                        columns,
-                        ROWS * strip,
-                        panel + taken,
-                        64 * vector,
-                    )
+                    wait(args, scratch + pending, block, columns, ROWS * strip, panel + taken, 64 * vector)
 
     return multiply_run
 

@@ -97,15 +97,37 @@ def emit_tiled(
     product = Product(seen, packed, found.choice, epilogue, optional(node, 3))
     y = result_panel(node, builder, None)
     fields, reads = product_epilogue(node, builder, product, y)
-    lanes, (down, columns) = seen.lanes, found.result
     args: dict[str, Field | Record] = {
+        **_shape_fields(found, y.lanes),
         "x": Location(tiles),
         "x_panel": winograd.POSITIONS * position_bytes,
         "row_bytes": row_bytes,
         "position_bytes": position_bytes,
-        "k": channels,
         "w": Location(Fixed(packed.entries)),
         "strips": packed.strips,
+        "epilogue": Record(EPILOGUE, fields),
+    }
+    kernel, choice = winograd.multiply_tiles, found.choice
+    builder.emit(
+        Layer(
+            node.name, node.op, kernel.name, 1, packed.sparsity, "cheapest", choice.runners_up, choice.cost_ns
+        ),
+        kernel,
+        Record(winograd.WINOGRAD, args),
+        tiles=packed.strips * seen.lanes.panels,
+        reads=(tiles, *reads),
+        writes=y.buffers,
+        tile_ns=choice.cost_ns / (packed.strips * seen.lanes.panels),
+        scratch=winograd.product_scratch(row_bytes),
+    )
+    keep(node, builder, y)
+
+
+def _shape_fields(found: Tiled, after: Lanes) -> dict[str, Field]:
+    """How tiles lie, and where their results go."""
+    seen, lanes, (down, columns) = found.seen, found.seen.lanes, found.result
+    return {
+        "k": seen.channels,
         "panels": lanes.panels,
         "width": lanes.width,
         "last_bytes": lanes.last_bytes,
@@ -116,23 +138,8 @@ def emit_tiled(
         "images": seen.images,
         "down": down,
         "columns": columns,
-        "lane_pitch": y.lanes.pitch,
-        "epilogue": Record(EPILOGUE, fields),
+        "lane_pitch": after.pitch,
     }
-    kernel, choice = winograd.multiply_tiles, found.choice
-    builder.emit(
-        Layer(
-            node.name, node.op, kernel.name, 1, packed.sparsity, "cheapest", choice.runners_up, choice.cost_ns
-        ),
-        kernel,
-        Record(winograd.WINOGRAD, args),
-        tiles=packed.strips * lanes.panels,
-        reads=(tiles, *reads),
-        writes=y.buffers,
-        tile_ns=choice.cost_ns / (packed.strips * lanes.panels),
-        scratch=winograd.product_scratch(row_bytes),
-    )
-    keep(node, builder, y)
 
 
 def _emit_tiles(builder: Builder, seen: Seen) -> tuple[Buffer, int, int]:

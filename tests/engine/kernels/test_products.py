@@ -145,8 +145,9 @@ def test_few_lanes_of_a_last_vector_are_exact(m: int, k: int, n: int) -> None:
     x, start = source.integers(0, 256, (k, n)).astype(np.uint8), aligned(m + MARGIN, np.int32)
     start[:m] = source.integers(-5000, 5000, m)
     scale = np.ones(1, np.float32)
-    fields = {"start": start, "integer": 1, "scale": scale.ctypes.data}
-    y, intact = run_product(row, row.pack(w), form_of(row, x, lanes), lanes, **fields)
+    y, intact = run_product(
+        row, row.pack(w), form_of(row, x, lanes), lanes, start=start, integer=1, scale=scale.ctypes.data
+    )
     assert intact
     assert np.array_equal(matrix_of(y, m, n), (w.astype(np.int64) @ x + start[:m, None]).astype(np.float32))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_runs import Guarded
+from kernel_runs import Array, Guarded
 
 from engine.jit import Kernel
 from engine.kernels.products.activation import ACTIVATIONS
@@ -48,7 +48,7 @@ CASES = [
 ]
 
 
-def _fields(case: Case, scale: np.ndarray, bias: np.ndarray) -> dict[str, Any]:
+def _fields(case: Case, scale: Array, bias: Array) -> dict[str, Any]:
     """The epilogue's fields as the lowering has them; addresses are those of the arrays."""
     name, first, second = case.activation
     fields: dict[str, Any] = {
@@ -74,7 +74,7 @@ def _fields(case: Case, scale: np.ndarray, bias: np.ndarray) -> dict[str, Any]:
     return fields
 
 
-def _sums(scale: np.ndarray, step: float) -> np.ndarray:
+def _sums(scale: Array, step: float) -> Array:
     """Random sums, beyond both ends of the bytes too; some at halves, where that is a whole number; extremes."""
     source = np.random.default_rng(11)
     sums = source.normal(0, 120 * step, (ROWS, LANES)) / scale[:, None]
@@ -83,15 +83,15 @@ def _sums(scale: np.ndarray, step: float) -> np.ndarray:
     return sums.astype(np.int64).clip(-(2**31), 2**31 - 1).astype(np.int32)
 
 
-def _rounded(x: np.ndarray, step: tuple[float, int]) -> np.ndarray:
-    return np.clip(np.rint(x / np.float32(step[0])) + step[1], 0, 255).astype(np.int32)
+def _rounded(x: Array, step: tuple[float, int]) -> Array:
+    return np.asarray(np.clip(np.rint(x / np.float32(step[0])) + step[1], 0, 255), np.int32)
 
 
-def _real(x: np.ndarray, step: tuple[float, int]) -> np.ndarray:
-    return (x.astype(np.int32) - step[1]).astype(np.float32) * np.float32(step[0])
+def _real(x: Array, step: tuple[float, int]) -> Array:
+    return np.asarray((x.astype(np.int32) - step[1]).astype(np.float32) * np.float32(step[0]))
 
 
-def _expected(case: Case, sums: np.ndarray, scale: np.ndarray, bias: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _expected(case: Case, sums: Array, scale: Array, bias: Array, r: Array) -> Array:
     x = sums.astype(np.float32) * scale[:, None]
     if case.product is not None:
         x = _real(_rounded(x, case.product), case.product)

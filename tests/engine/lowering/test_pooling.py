@@ -121,7 +121,7 @@ SIZES = [(1,), (3, 5), (2, 3, 17, 19), (1, 64, 64), (1, 31, 1009)]
 
 
 # Operations and their numbers.
-OF_ONE_TENSOR: list[tuple[str, dict[str, float]]] = [
+OF_ONE_TENSOR: list[tuple[str, dict[str, Any]]] = [
     *((op, {}) for op in ("Relu", "Sigmoid", "HardSwish", "Softplus", "Log", "Sqrt", "Mish", "Softsign")),
     ("Celu", {"alpha": 1.0}),
     ("Celu", {"alpha": 2.5}),
@@ -138,7 +138,7 @@ OF_ONE_TENSOR: list[tuple[str, dict[str, float]]] = [
 
 @pytest.mark.parametrize(("op", "numbers"), OF_ONE_TENSOR)
 @pytest.mark.parametrize("shape", SIZES)
-def test_elements_as_they_lie(op: str, numbers: dict[str, float], shape: tuple[int, ...]) -> None:
+def test_elements_as_they_lie(op: str, numbers: dict[str, Any], shape: tuple[int, ...]) -> None:
     array = np.abs(floats(*shape)) + np.float32(0.1) if op in ("Log", "Sqrt") else 4 * floats(*shape)
     x, fed_array = fed("x", array)
     check([node(op, x, **numbers)[0]], {x: fed_array}, atol=2e-6)
@@ -147,7 +147,7 @@ def test_elements_as_they_lie(op: str, numbers: dict[str, float], shape: tuple[i
 @pytest.mark.parametrize(
     ("op", "numbers"), [case for case in OF_ONE_TENSOR if case[0] not in ("Log", "Sqrt")]
 )
-def test_ends_of_the_numbers(op: str, numbers: dict[str, float]) -> None:
+def test_ends_of_the_numbers(op: str, numbers: dict[str, Any]) -> None:
     values = [-np.inf, -1e30, -200, -30, -1e-6, -1e-30, 0.0, 1e-30, 1e-6, 19.9, 20.1, 88, 200, 1e30, np.nan]
     x, fed_array = fed("x", np.array(values, np.float32))
     with np.errstate(all="ignore"):
@@ -158,7 +158,11 @@ def test_ends_of_the_numbers(op: str, numbers: dict[str, float]) -> None:
 def test_nan_on_either_side_is_the_result(op: str) -> None:
     a, first = fed("a", np.array([np.nan, 1, np.nan, 2], np.float32))
     b, second = fed("b", np.array([1, np.nan, np.nan, 3], np.float32))
-    check([node(op, a, b)[0], node(op, a, constant(np.float32(1.5)))[0]], {a: first, b: second}, atol=0)
+    check(
+        [node(op, a, b)[0], node(op, a, constant(np.asarray(1.5, np.float32)))[0]],
+        {a: first, b: second},
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"])

@@ -46,6 +46,7 @@ def drawn(image: tuple[int, ...], results: int) -> tuple[Array, Array]:
 
 
 def kernels_of(engine: Engine) -> str:
+    assert engine._first is not None
     return " ".join(layer.kernel for layer in engine._first.plan.layers)
 
 
