@@ -95,10 +95,10 @@ def _far_bytes(packed_bytes: float, panel_bytes: int, lanes: Lanes) -> float:
     return far_bytes(packed_bytes, -(-lanes.panels // panels_of_block(panel_bytes, l2_bytes())))
 
 
-def dense_work(m: int, k: int, lanes: Lanes, k_steps: int) -> Work:
-    """The work of a dense form whose step of k is a 32-bit value."""
+def dense_work(m: int, k: int, lanes: Lanes, k_steps: int, vectors: float) -> Work:
+    """The work of a dense form whose step of k is a 32-bit value, over so many vectors of lanes."""
     far = _far_bytes(4.0 * m * k_steps, k_steps * lanes.row_bytes, lanes)
-    return Work(m * k_steps * lanes.vectors, 0, m * lanes.vectors, k * lanes.vectors, far)
+    return Work(m * k_steps * vectors, 0, m * vectors, k * vectors, far)
 
 
 def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int, unit_bytes: float = 8.0) -> Work:

@@ -26,9 +26,9 @@ def _work(shape: ProductShape) -> Work:
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
 _COEFFICIENTS = {
     "avx512_vnni": {
-        16: Coefficients(0.496, 1.45, 3.5, 0, 0),
-        32: Coefficients(0.454, 5.21, 3.15, 0, 0.0136),
-        64: Coefficients(0.416, 7.73, 2.08, 0.0561, 0.00193),
+        16: Coefficients(0.577, 1.91, 1.66, 0, 0),
+        32: Coefficients(0.444, 2.64, 1.65, 0, 0),
+        64: Coefficients(0.397, 6.7, 1.22, 0.086, 0.00659),
     },
     "avx2": {
         16: Coefficients(1.15, 1.15, 4.39, 0.0999, 0.000409),

@@ -74,7 +74,7 @@ def _strip_kernel(width: int) -> Kernel:
 
 
 def _work(shape: ProductShape) -> Work:
-    return dense_work(shape.m, shape.k, shape.lanes, _pairs(shape.k))
+    return dense_work(shape.m, shape.k, shape.lanes, _pairs(shape.k), shape.lanes.vectors)
 
 
 # Measured on an EPYC (Zen 4) as `python -m engine.warm --calibrate` does; where vdpbf16ps is missing nobody asks.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from engine.kernels.cost import Coefficients, Work, dense_work
-from engine.kernels.products.strips import pack_quads, strip_kernels, strip_scratch
+from engine.kernels.products.strips import pack_quads, strip_kernels, strip_scratch, strip_vectors
 from engine.kernels.row import Cost, ProductRow, ProductShape
 
 
 def _work(shape: ProductShape) -> Work:
-    return dense_work(shape.m, shape.k, shape.lanes, -(-shape.k // 4))
+    return dense_work(shape.m, shape.k, shape.lanes, -(-shape.k // 4), strip_vectors(shape.lanes))
 
 
 # Measured on an EPYC (Zen 4) by `python -m engine.warm --calibrate`, at each of these levels.
@@ -16,7 +16,7 @@ _COEFFICIENTS = {
     "avx512_vnni": {
         16: Coefficients(0.277, 0, 3.6, 0, 0.000303),
         32: Coefficients(0.275, 0, 3.54, 0.0358, 0.000829),
-        64: Coefficients(0.27, 0, 3.83, 0.411, 0.0046),
+        64: Coefficients(0.278, 0, 2.43, 0.258, 0),
     },
     "avx2": {
         16: Coefficients(0.862, 0, 4.82, 0.0821, 0.00257),

@@ -37,6 +37,8 @@ from engine.kernels.simd.memory import (
 )
 from engine.kernels.simd.tile import HAS_FUSED, tile_operations
 
+# A step of k beside that over a whole vector: 4.6 and 12 cycles, on Zen 4.
+FEW_SHARE = 0.4
 # Whether a vector may be loaded in part without a detour.
 HAS_FEW = active_level().width == 64
 

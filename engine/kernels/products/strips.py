@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import Kernel, active_level, inner, kernel
+from engine.kernels.layout import VECTOR_LANES, Lanes
 from engine.kernels.products.arguments import (
     STREAM_AHEAD,
     STRIP,
@@ -30,7 +31,7 @@ from engine.kernels.products.arguments import (
 )
 from engine.kernels.products.direct import direct_of, tile_finishers
 from engine.kernels.products.epilogue import epilogue_of
-from engine.kernels.products.few_lanes import HAS_FEW, few_lane_sums
+from engine.kernels.products.few_lanes import FEW_SHARE, HAS_FEW, few_lane_sums
 from engine.kernels.products.finishers import finish_lanes
 from engine.kernels.row import Array, PackedWeights, aligned
 from engine.kernels.simd.arithmetic import least
@@ -260,6 +261,12 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
 def strip_kernels(family: str, kind: str) -> dict[int, Kernel]:
     """One kernel for every panel width."""
     return {width: strip_kernel(family, width, kind) for width in (16, 32, 64)}
+
+
+def strip_vectors(lanes: Lanes) -> float:
+    """Vectors of lanes that a strip is multiplied by; few lanes of a last one are a share of it."""
+    held = lanes.outer * lanes.pitch // VECTOR_LANES
+    return held - 1 + FEW_SHARE if HAS_FEW and lanes.few else held
 
 
 def strip_scratch(width: int) -> int:
