@@ -22,9 +22,9 @@ from engine.kernels.convolution.planes import BLOCK, Window, find_copies, lay_ch
 from engine.kernels.products.epilogue import epilogue_of
 from engine.kernels.products.finishers import finish_lanes
 from engine.kernels.row import Array, aligned
-from engine.kernels.simd.arithmetic import fused_multiply_add, least, splat_f32
-from engine.kernels.simd.memory import load_f32, read_f32, read_i32, store_f32
-from engine.kernels.simd.tile import HAS_FUSED, tile_operations
+from engine.kernels.simd.arithmetic import least
+from engine.kernels.simd.memory import load_f32, read_i32, store_f32
+from engine.kernels.simd.tile import tile_operations
 
 CHANNELS = 4
 DEPTHWISE = np.dtype(
@@ -41,7 +41,6 @@ DEPTHWISE = np.dtype(
             "height",  # of the result
             "width",
             "lane_pitch",  # lanes of the result from image to image
-            "three",  # 1: the window is 3 x 3 at stride 1
             "sums",  # place of the sums in scratch
             "flat",  # place of one channel's sums, before its rows are put together
             "copies",  # place of what lays out a channel's planes
@@ -54,8 +53,6 @@ depthwise_of = record(DEPTHWISE)
 
 # Sums, one load and a broadcast must fit the registers.
 _VECTORS = 4 if active_level().registers * active_level().width > 16 * 16 else 2
-# Rows of a 3 x 3 window's result that are computed together.
-_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +67,9 @@ class Scratch:
     @classmethod
     def of(cls, window: Window, lane_pitch: int, width: int) -> Scratch:
         """For results of so many lanes, from panels of a width."""
-        # Rows in fours, in whole vectors, may be read and written beyond the last.
-        sums = CHANNELS * 4 * window.channel + 4 * (_ROWS * window.pitch + BLOCK)
+        sums = CHANNELS * 4 * window.channel + 4 * BLOCK
         flat = sums + CHANNELS * 4 * (lane_pitch + BLOCK)
-        copies = flat + 4 * (window.pitch * (window.result[0] + _ROWS) + 3 * BLOCK)
+        copies = flat + 4 * (window.pitch * window.result[0] + 3 * BLOCK)
         return cls(sums, flat, copies, copies + window.copies_bytes(width))
 
 
@@ -83,51 +79,6 @@ def pack_quads(w: Array) -> Array:
     made = aligned((channels + CHANNELS, taps, 4), np.int8)
     made[np.arange(channels), :, np.arange(channels) % 4] = w
     return made
-
-
-@inner
-def _add(total: Any, x: Any, w: Any) -> Any:
-    return fused_multiply_add(x, w, total) if HAS_FUSED else total + x * w
-
-
-@inner
-def _three_by_three(x: int, pitch: int, w: int, height: int, y: int) -> None:
-    """Four rows of results at once: each of six rows of the plane is read three times, one number apart."""
-    w0, w1, w2 = splat_f32(read_f32(w)), splat_f32(read_f32(w + 4)), splat_f32(read_f32(w + 8))
-    w3, w4, w5 = splat_f32(read_f32(w + 12)), splat_f32(read_f32(w + 16)), splat_f32(read_f32(w + 20))
-    w6, w7, w8 = splat_f32(read_f32(w + 24)), splat_f32(read_f32(w + 28)), splat_f32(read_f32(w + 32))
-    line = 4 * pitch
-    zero = splat_f32(np.float32(0))
-    # The plane is flat: a vector that crosses the end of a row is the next row's junk, and its first results.
-    for first in range(0, height, 4):
-        for at in range(4 * first * pitch, 4 * (first + 1) * pitch, 64):
-            s0, s1, s2, s3 = zero, zero, zero, zero
-            a, b, c = load_f32(x + at), load_f32(x + at + 4), load_f32(x + at + 8)
-            s0 = _add(_add(_add(s0, a, w0), b, w1), c, w2)
-            a, b, c = load_f32(x + at + line), load_f32(x + at + line + 4), load_f32(x + at + line + 8)
-            s0 = _add(_add(_add(s0, a, w3), b, w4), c, w5)
-            s1 = _add(_add(_add(s1, a, w0), b, w1), c, w2)
-            row = x + at + 2 * line
-            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
-            s0 = _add(_add(_add(s0, a, w6), b, w7), c, w8)
-            s1 = _add(_add(_add(s1, a, w3), b, w4), c, w5)
-            s2 = _add(_add(_add(s2, a, w0), b, w1), c, w2)
-            row += line
-            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
-            s1 = _add(_add(_add(s1, a, w6), b, w7), c, w8)
-            s2 = _add(_add(_add(s2, a, w3), b, w4), c, w5)
-            s3 = _add(_add(_add(s3, a, w0), b, w1), c, w2)
-            row += line
-            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
-            s2 = _add(_add(_add(s2, a, w6), b, w7), c, w8)
-            s3 = _add(_add(_add(s3, a, w3), b, w4), c, w5)
-            row += line
-            a, b, c = load_f32(row), load_f32(row + 4), load_f32(row + 8)
-            s3 = _add(_add(_add(s3, a, w6), b, w7), c, w8)
-            store_f32(s0, y + at)
-            store_f32(s1, y + at + line)
-            store_f32(s2, y + at + 2 * line)
-            store_f32(s3, y + at + 3 * line)
 
 
 @inner
@@ -177,10 +128,7 @@ def _kernel(kind: str, integer: bool, flat_sums: Callable[..., None]) -> Kernel:
                 if not integer:
                     x += part * p.channel_bytes
                     lay_channel(p, channel, x, copies, count)
-                if not integer and a.three != 0:
-                    _three_by_three(x, a.pitch, a.w + 36 * channel, a.height, flat)
-                else:
-                    flat_sums(a, x, channel, flat)
+                flat_sums(a, x, channel, flat)
                 _put_together(a, flat, sums + part * stride)
             lane = 0
             while lane < a.lane_pitch:

@@ -8,11 +8,13 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.kernels.convolution import depthwise, sliding
+from engine.kernels.convolution.flat_places import is_flat
 from engine.kernels.convolution.planes import PLANES, Window
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.layout import quad_rows
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
+from engine.lowering.ops._flat import depthwise_epilogue, emit_flat
 from engine.lowering.ops._images import (
     Seen,
     constant_fill,
@@ -25,12 +27,10 @@ from engine.lowering.ops._images import (
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
     activation_fields,
-    epilogue_record,
     integer_start,
     keep,
     optional,
     required,
-    residual_fields,
     result_panel,
     store_fields,
 )
@@ -76,6 +76,9 @@ def _depthwise(node: Node, builder: Builder) -> Lowered:
     if weights is None or (bias is not None and bias.array is None):
         return "its weights or bias are not constant"
     epilogue = epilogue_bias(node, builder, 2, len(weights))
+    if is_flat(window_of(node)):
+        emit_flat(node, builder, builder.fixed(weights), epilogue, optional(node, 3))
+        return None
     weights_at: dict[str, Field] = {"w": builder.fixed(weights)}
     return _emit_depthwise(node, builder, depthwise.DEPTHWISE_F32, weights_at, epilogue, optional(node, 3))
 
@@ -133,28 +136,18 @@ def _emit_depthwise(
     epilogue: dict[str, Field],
     residual: Value | None,
 ) -> Lowered:
-    value, window, store = required(node, 0), window_of(node), node.attrs["store"]
+    value, window = required(node, 0), window_of(node)
     images, pixels, channels = node[0].shape
-    x, y = place_of_pixels(value, builder), result_panel(node, builder, store)
+    x, y = place_of_pixels(value, builder), result_panel(node, builder, node.attrs["store"])
     scratch = depthwise.Scratch.of(window, y.lanes.pitch, x.width)
     fills = constant_fill(np.asarray(node.attrs.get("zero_point", 0), value.dtype), value.dtype)
-    addend, read = ({}, ()) if residual is None else residual_fields(builder, residual)
-    last: dict[str, Field] = {
-        **epilogue,
-        **store_fields(store),
-        **activation_fields(node.attrs["activation"]),
-        **addend,
-        "m": channels,
-        "y": y.location,
-        "y_panel": y.panel_bytes,
-        "row_bytes": y.lanes.row_bytes,
-    }
+    last, read = depthwise_epilogue(node, builder, y, epilogue, residual)
     fields: dict[str, Field | Record] = {
         **weights,
         **_sliding(window, scratch, channels),
         "planes": Record(PLANES, {**planes_fields(x, window, x.rows), "fill": fills}),
         "lane_pitch": y.lanes.pitch,
-        "epilogue": epilogue_record(last),
+        "epilogue": last,
     }
     builder.emit(
         Layer(node.name, node.op, kernel.name),
@@ -172,7 +165,6 @@ def _emit_depthwise(
 
 def _sliding(window: Window, scratch: depthwise.Scratch, channels: int) -> dict[str, Field]:
     """How the window goes over the planes in scratch."""
-    is_three = (window.kernel, window.stride, window.dilation) == ((3, 3), (1, 1), (1, 1))
     return {
         "offsets": tap_offsets(window),
         "taps": window.taps,
@@ -180,7 +172,6 @@ def _sliding(window: Window, scratch: depthwise.Scratch, channels: int) -> dict[
         "pitch": window.pitch,
         "height": window.result[0],
         "width": window.result[1],
-        "three": int(is_three),
         "sums": scratch.sums,
         "flat": scratch.flat,
         "copies": scratch.copies,

@@ -1,7 +1,7 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or fused, winograd, depthwise, quantized_depthwise, depthwise_quads, largest_quads,
-moves) runs all windows and ends with exit code 0.
+`python convolution_pages.py windows` (or fused, winograd, depthwise, depthwise_flat, depthwise_flat_rounded,
+quantized_depthwise, depthwise_quads, largest_quads, moves) runs all windows and ends with exit code 0.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from kernel_runs import Array
 
 from engine.jit import Kernel
 from engine.kernels.convolution import depthwise, winograd
+from engine.kernels.convolution.flat import depthwise_flat
+from engine.kernels.convolution.flat_places import FLAT, Flat
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
@@ -36,6 +38,7 @@ from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
 from engine.kernels.products.finishers import FINISHERS, finisher_of
 from engine.kernels.products.requantise import PLAIN, REQUANTISE
+from engine.lowering.ops._flat import flat_fields
 from engine.lowering.ops._sliding import whole_taps
 from engine.lowering.panels import VECTORS_BEHIND
 
@@ -48,6 +51,7 @@ WINDOWS_TRIED = (
     ((8, 64), (5, 3), (1, 2), (2, 1), (4, 0), (4, 2)),
     ((14, 15), (7, 7), (2, 3), (1, 1), (3, 3), (3, 3)),
     ((13, 70), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1)),
+    ((40, 112), (3, 3), (2, 2), (1, 1), (1, 1), (1, 1)),
 )
 # Tiles of 4 x 4: as above.
 TILES_TRIED = (
@@ -214,8 +218,7 @@ class Run:
             "quads": -(-CHANNELS // 4),
         }
         fields |= {"pitch": w.pitch, "height": w.result[0], "width": w.result[1], "lane_pitch": lanes.pitch}
-        three = (w.kernel, w.stride, w.dilation) == ((3, 3), (1, 1), (1, 1))
-        fields |= {"three": int(three), "sums": scratch.sums, "flat": scratch.flat, "copies": scratch.copies}
+        fields |= {"sums": scratch.sums, "flat": scratch.flat, "copies": scratch.copies}
         fields |= {
             "epilogue": self.record(
                 EPILOGUE, {**last, "finisher": finisher_of(FINISHERS, last).address}
@@ -224,6 +227,36 @@ class Run:
         kernel = depthwise.DEPTHWISE_U8 if quantized else depthwise.DEPTHWISE_F32
         args = self.record(depthwise.DEPTHWISE, fields)
         call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch.size))
+
+    def flat(self, *, rounded: bool) -> None:
+        """From registers, or by a finisher; the image as panels."""
+        lanes, before = self.after, self.before
+        flat = Flat(self.window, lanes.pitch)
+        last = {"m": CHANNELS, "bias": self.room(4 * (CHANNELS + MARGIN)), "row_bytes": lanes.row_bytes}
+        last |= {
+            "y": self.room(panel_bytes(lanes, CHANNELS)),
+            "residual": self.room(panel_bytes(lanes, CHANNELS)),
+        }
+        last |= {name: panel_rows(CHANNELS) * lanes.row_bytes for name in ("y_panel", "residual_panel")}
+        last |= {"store": STORE_QUANTIZED if rounded else 0, "step": 1}
+        fields = {
+            "x_base": self.x,
+            "x_row": before.row_bytes,
+            "x_width": before.width,
+            "x_pitch": before.pitch,
+        }
+        fields |= {"x_panel": panel_rows(CHANNELS) * before.row_bytes, "quads": -(-CHANNELS // 4)}
+        fields |= {
+            **flat_fields(flat),
+            "offsets": self.fence(flat.offsets()),
+            "masks": self.fence(flat.masks()),
+        }
+        fields |= {"w": self.fence(np.ones((CHANNELS, self.window.taps), np.float32))}
+        finisher = finisher_of(FINISHERS, last).address
+        epilogue = self.record(EPILOGUE, {**last, "finisher": finisher}).ctypes.data
+        args = self.record(FLAT, {**fields, "epilogue": epilogue})
+        tiles = IMAGES * flat.bands * fields["quads"]
+        call(depthwise_flat, args, tiles, self.room(flat.places["size"]))
 
     def sliding(self, *, largest: bool) -> None:
         """From quads to quads, in bands of rows."""
@@ -280,6 +313,8 @@ def main(kind: str) -> None:
                 tried.fused()
             elif kind == "winograd":
                 tried.winograd()
+            elif kind in ("depthwise_flat", "depthwise_flat_rounded"):
+                tried.flat(rounded=kind == "depthwise_flat_rounded")
             elif kind.endswith("_quads"):
                 tried.sliding(largest=kind == "largest_quads")
             else:

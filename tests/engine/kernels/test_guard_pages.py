@@ -43,6 +43,7 @@ def test_product_stays_within_its_arrays(family: str) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
+        *("depthwise_flat", "depthwise_flat_rounded"),
         *("windows", "fused", "winograd", "depthwise", "quantized_depthwise", "moves", "largest_quads"),
         *(["depthwise_quads"] if HAS_NARROWING else []),
     ],
