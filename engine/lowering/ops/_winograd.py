@@ -13,7 +13,7 @@ from engine.kernels.layout import Lanes
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import F32, Builder
-from engine.lowering.choose import Choice, predicted_time
+from engine.lowering.choose import WINOGRAD, Choice, predicted_time
 from engine.lowering.ops._images import Seen, emit_planes, window_of
 from engine.lowering.ops._products import (
     Product,
@@ -26,8 +26,8 @@ from engine.lowering.ops._products import (
 )
 from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record
 
-# Sums over fewer channels than this do not keep the float32 grade (docs/precision.md).
-LEAST_CHANNELS = 32
+# Sums over fewer channels, or of fewer nonzero weights, do not keep the float32 grade (docs/precision.md).
+LEAST_CHANNELS, LEAST_WEIGHTS = 32, 64
 # Nanoseconds of one core for sixteen tiles of a channel, and of a row of results: measured on Zen 4.
 CHANNEL_NS, RESULT_NS = 16.0, 30.0
 # Channels of a tile of the step that makes tiles.
@@ -49,9 +49,14 @@ class Tiled:
 
 
 def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> Tiled | None:
-    """How this `linear` is made of tiles; None where it cannot be, or is faster by the row that was chosen."""
+    """How this `linear` is made of tiles; None where it cannot be, or is faster by the row that was chosen.
+
+    Where its family is forced it need not be faster, and where the row was, it is not asked.
+    """
     value = required(node, 0)
-    if builder.forced_family is not None or node.attrs.get("store") is not None or not _fits(value, builder):
+    if choice.reason == "forced" or node.attrs.get("store") is not None or not _fits(value, builder):
+        return None
+    if shape.nonzeros < LEAST_WEIGHTS * shape.m:
         return None
     source, images = value.node, value.shape[0]
     window, channels = window_of(source), source.attrs["channels"]
@@ -59,11 +64,13 @@ def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> 
     tiles = Window(window.image, (down, across), (4, 4), (2, 2), (1, 1), window.begin)
     lanes = Lanes(images, down * across, winograd.WIDTH)
     cost = _cost_ns(shape.m, channels, lanes, builder)
-    if cost >= choice.cost_ns:
+    is_forced = builder.forced_family == WINOGRAD
+    if cost >= choice.cost_ns and not is_forced:
         return None
     rivals = ((choice.row.family, choice.cost_ns), *choice.runners_up)
+    reason = "forced" if is_forced else "cheapest"
     seen = Seen(source, tiles, channels, images, lanes, is_bytes=False)
-    return Tiled(seen, window.result, replace(choice, cost_ns=cost, runners_up=rivals))
+    return Tiled(seen, window.result, replace(choice, cost_ns=cost, runners_up=rivals, reason=reason))
 
 
 def _fits(value: Value, builder: Builder) -> bool:
@@ -89,7 +96,7 @@ def emit_tiled(
     seen, axes, channels = found.seen, node.attrs["weight_axes"], found.seen.channels
     packed = builder.weights.lasting(
         weights,
-        ("winograd_f32", axes),
+        (WINOGRAD, axes),
         PackedWeights,
         lambda a: winograd.pack(weight_matrix(node, a), channels),
     )
@@ -110,7 +117,14 @@ def emit_tiled(
     kernel, choice = winograd.multiply_tiles, found.choice
     builder.emit(
         Layer(
-            node.name, node.op, kernel.name, 1, packed.sparsity, "cheapest", choice.runners_up, choice.cost_ns
+            node.name,
+            node.op,
+            kernel.name,
+            1,
+            packed.sparsity,
+            choice.reason,
+            choice.runners_up,
+            choice.cost_ns,
         ),
         kernel,
         Record(winograd.WINOGRAD, args),
