@@ -195,7 +195,8 @@ def addend_row(p: Any, residual: int, row: int, row_bytes: int) -> int:
 
 
 @inner
-def _addend(p: Any, at: int, row: int) -> Any:
+def addend_of(p: Any, at: int, row: int) -> Any:
+    """Sixteen numbers of the residual, at their address: see addend_row."""
     x = load_f32(at)
     if p.residual_step != np.float32(0):
         byte = (bits_of(x) >> splat_i32(8 * (row % 4))) & splat_i32(255)
@@ -220,7 +221,7 @@ def value_of(p: Any, x: Any, row: int, scale: Any, bias: Any, residual: int) -> 
     if p.summed_step != np.float32(0):
         x = rounded(x, splat_f32(p.summed_step), splat_i32(p.summed_zero))
     if p.residual != 0:
-        x = x + _addend(p, residual, row)
+        x = x + addend_of(p, residual, row)
     return activated(p, x)
 
 

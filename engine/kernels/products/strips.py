@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -144,20 +144,40 @@ def strip_sums(shape: TileShape, kind: str) -> Callable[..., None]:
     return multiply
 
 
-def _strip_results(shape: TileShape) -> Callable[..., None]:
-    """The same of float32 for a whole strip, from registers to the results: y and the residual's address are row 0's."""
-    sums_of, (finish_tile, add_tile) = _strip_tile(shape, "f32"), tile_finishers(shape.rows, shape.vectors)
-    rows, strip_bytes = shape.rows, 4 * STRIP
+class Places(NamedTuple):
+    """Where a strip's rows go, from the register tile's first lane on.
+
+    direct       1: from registers to the results, of float32 only; 0: to sums
+    sums         row 0 of them
+    y, residual  the strip's row 0
+    """
+
+    direct: int
+    sums: int
+    y: int
+    residual: int
+
+
+def _strip_rows(shape: TileShape, kind: str) -> Callable[..., None]:
+    """A strip, of which so many rows are present, by as many lanes as a register tile has: to where `places` says."""
+    sums_of, save = _strip_tile(shape, kind), tile_operations(shape.rows, shape.vectors, kind).save
+    finish_tile, add_tile = tile_finishers(shape.rows, shape.vectors)
+    rows, strip_bytes, floats = shape.rows, 4 * STRIP, kind == "f32"
 
     @inner
-    def multiply(a: Any, d: Any, strip: int, x: int, y: int, residual: int) -> None:
-        for row in range(0, STRIP, rows):
-            sums = sums_of(a, a.w + strip * a.k * strip_bytes + 4 * row, 0, x)
-            bias, place = d.bias + 4 * (strip * STRIP + row), row * d.stride
-            if d.residual != 0:
-                add_tile(sums, y + place, d.stride, bias, d.low, d.high, residual + place)
+    def multiply(a: Any, d: Any, strip: int, present: int, x: int, places: Places) -> None:
+        for row in range(0, present, rows):
+            first = 4 * (strip * STRIP + row)
+            # One loop over k for all three ends: it is most of what there is to compile.
+            sums = sums_of(a, a.w + strip * a.k * strip_bytes + 4 * row, a.start + first, x)
+            if not floats or places.direct == 0:
+                save(sums, places.sums + row * a.row_bytes, a.row_bytes)
             else:
-                finish_tile(sums, y + place, d.stride, bias, d.low, d.high)
+                bias, place = d.bias + first, row * d.stride
+                if d.residual != 0:
+                    add_tile(sums, places.y + place, d.stride, bias, d.low, d.high, places.residual + place)
+                else:
+                    finish_tile(sums, places.y + place, d.stride, bias, d.low, d.high)
 
     return multiply
 
@@ -168,53 +188,39 @@ def _shapes(width: int) -> tuple[TileShape, TileShape, TileShape, TileShape]:
     return whole, TileShape(6, 3) if whole.vectors == 4 else two, two, one
 
 
-def _sums_of_panel(width: int, kind: str) -> Callable[..., None]:
-    """A strip by the lanes up to `end`, in bytes, to sums."""
-    whole, three, two, one = (strip_sums(shape, kind) for shape in _shapes(width))
+@inner
+def _further(places: Places, lane: int) -> Places:
+    return Places(places.direct, places.sums + lane, places.y + lane, places.residual + lane)
+
+
+def _rows_of_panel(width: int, kind: str) -> Callable[..., None]:
+    """A strip by the lanes up to `end`, in bytes."""
+    whole, three, two, one = (_strip_rows(shape, kind) for shape in _shapes(width))
     lane_bytes, three_bytes, two_bytes, _ = (64 * shape.vectors for shape in _shapes(width))
 
     @inner
-    def multiply(a: Any, strip: int, present: int, x: int, end: int, y: int) -> None:
+    def multiply(a: Any, d: Any, strip: int, present: int, x: int, end: int, places: Places) -> None:
         lane = 0
         while lane + lane_bytes <= end:
-            whole(a, strip, present, x + lane, y + lane)
+            whole(a, d, strip, present, x + lane, _further(places, lane))
             lane += lane_bytes
         if lane + three_bytes <= end:
-            three(a, strip, present, x + lane, y + lane)
+            three(a, d, strip, present, x + lane, _further(places, lane))
             lane += three_bytes
         if lane + two_bytes <= end:
-            two(a, strip, present, x + lane, y + lane)
+            two(a, d, strip, present, x + lane, _further(places, lane))
             lane += two_bytes
         while lane < end:
-            one(a, strip, present, x + lane, y + lane)
+            one(a, d, strip, present, x + lane, _further(places, lane))
             lane += 64
 
     return multiply
 
 
-def _results_of_panel(width: int) -> Callable[..., None]:
-    """The same to results."""
-    whole, three, two, one = (_strip_results(shape) for shape in _shapes(width))
-    lane_bytes, three_bytes, two_bytes, _ = (64 * shape.vectors for shape in _shapes(width))
-
-    @inner
-    def multiply(a: Any, e: Any, d: Any, strip: int, panel: int, x: int, end: int) -> None:
-        lane, row = 0, strip * STRIP * e.row_bytes
-        y, residual = e.y + panel * e.y_panel + row, e.residual + panel * e.residual_panel + row
-        while lane + lane_bytes <= end:
-            whole(a, d, strip, x + lane, y + lane, residual + lane)
-            lane += lane_bytes
-        if lane + three_bytes <= end:
-            three(a, d, strip, x + lane, y + lane, residual + lane)
-            lane += three_bytes
-        if lane + two_bytes <= end:
-            two(a, d, strip, x + lane, y + lane, residual + lane)
-            lane += two_bytes
-        while lane < end:
-            one(a, d, strip, x + lane, y + lane, residual + lane)
-            lane += 64
-
-    return multiply
+@inner
+def _places(e: Any, direct: int, strip: int, panel: int, sums: int) -> Places:
+    row = strip * STRIP * e.row_bytes
+    return Places(direct, sums, e.y + panel * e.y_panel + row, e.residual + panel * e.residual_panel + row)
 
 
 def strip_kernel(family: str, width: int, kind: str) -> Kernel:
@@ -225,7 +231,7 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
     Of the last panel only vectors that hold lanes are multiplied: three, two or one at a time where no four are left. A last
     vector with few lanes is computed lane by lane.
     """
-    sums_of, results_of = _sums_of_panel(width, kind), _results_of_panel(width)
+    rows_of = _rows_of_panel(width, kind)
     few_sums, vector_and_few_sums = few_lane_sums(kind), few_lane_sums(kind, with_vector=True)
     shape, floats = tile_shape(width), kind == "f32"
 
@@ -246,14 +252,15 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
                     end -= 64
                 else:
                     few_sums(a, strip, x + end, scratch + end)
-            if floats and d.on != 0 and d.bias != 0 and present == STRIP:
-                results_of(a, e, d, strip, panel, x, end)
-                if few > 0:
-                    place = panel * width + end // 4
-                    finish_lanes(a.epilogue, scratch + end, a.row_bytes, row, STRIP, place, 16)
-            else:
-                sums_of(a, strip, present, x, end, scratch)
-                finish_lanes(a.epilogue, scratch, a.row_bytes, row, STRIP, panel * width, lanes // 4)
+            direct = 1 if floats and d.on != 0 and d.bias != 0 and present == STRIP else 0
+            rows_of(a, d, strip, present, x, end, _places(e, direct, strip, panel, scratch))
+            # What went to the results is finished, but for a last vector with few lanes.
+            done = end // 4 if direct != 0 else 0
+            if done < lanes // 4:
+                place = panel * width + done
+                finish_lanes(
+                    a.epilogue, scratch + 4 * done, a.row_bytes, row, STRIP, place, lanes // 4 - done
+                )
 
     return multiply
 

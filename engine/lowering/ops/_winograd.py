@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from engine.graph.ir import Node, Value
-from engine.kernels.convolution import winograd
+from engine.jit import Kernel
+from engine.kernels.convolution import winograd, winograd_results
 from engine.kernels.convolution.planes import Window
 from engine.kernels.convolution.windows import WINDOWS
 from engine.kernels.dense_f32.rows import ROW as DENSE_F32
 from engine.kernels.layout import Lanes
+from engine.kernels.products.activators import activator_of
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import F32, Builder
@@ -60,7 +62,7 @@ def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> 
         return None
     source, images = value.node, value.shape[0]
     window, channels = window_of(source), source.attrs["channels"]
-    down, across = (-(-size // winograd.SIDE) for size in window.result)
+    down, across = (-(-size // winograd_results.SIDE) for size in window.result)
     tiles = Window(window.image, (down, across), (4, 4), (2, 2), (1, 1), window.begin)
     lanes = Lanes(images, down * across, winograd.WIDTH)
     cost = _cost_ns(shape.m, channels, lanes, builder)
@@ -84,7 +86,7 @@ def _fits(value: Value, builder: Builder) -> bool:
 
 def _cost_ns(m: int, channels: int, lanes: Lanes, builder: Builder) -> float:
     """The dense row's time for all positions, and both moves."""
-    k = winograd.POSITIONS * channels
+    k = winograd_results.POSITIONS * channels
     products = predicted_time(DENSE_F32, ProductShape(m, k, m * k, lanes), builder.rates)
     return products + lanes.vectors * (channels * CHANNEL_NS + m * RESULT_NS)
 
@@ -104,15 +106,17 @@ def emit_tiled(
     product = Product(seen, packed, found.choice, epilogue, optional(node, 3))
     y = result_panel(node, builder, None)
     fields, reads = product_epilogue(node, builder, product, y)
-    args: dict[str, Field | Record] = {
+    args: dict[str, Field | Record | Kernel] = {
         **_shape_fields(found, y.lanes),
         "x": Location(tiles),
-        "x_panel": winograd.POSITIONS * position_bytes,
+        "x_panel": winograd_results.POSITIONS * position_bytes,
         "row_bytes": row_bytes,
         "position_bytes": position_bytes,
         "w": Location(Fixed(packed.entries)),
         "strips": packed.strips,
         "epilogue": Record(EPILOGUE, fields),
+        "results": winograd_results.to_results,
+        "activator": activator_of(fields),
     }
     kernel, choice = winograd.multiply_tiles, found.choice
     builder.emit(
@@ -127,12 +131,12 @@ def emit_tiled(
             choice.cost_ns,
         ),
         kernel,
-        Record(winograd.WINOGRAD, args),
+        Record(winograd_results.WINOGRAD, args),
         tiles=packed.strips * seen.lanes.panels,
         reads=(tiles, *reads),
         writes=y.buffers,
         tile_ns=choice.cost_ns / (packed.strips * seen.lanes.panels),
-        scratch=winograd.product_scratch(row_bytes),
+        scratch=winograd_results.product_scratch(row_bytes),
     )
     keep(node, builder, y)
 
@@ -163,7 +167,7 @@ def _emit_tiles(builder: Builder, seen: Seen) -> tuple[Buffer, int, int]:
     row_bytes = lanes.row_bytes + winograd.GAP
     # A line more: positions do not all fall on the same sets of a cache.
     position_bytes = channels * row_bytes + 64
-    y_panel = winograd.POSITIONS * position_bytes
+    y_panel = winograd_results.POSITIONS * position_bytes
     y = Buffer(lanes.panels * y_panel + 64)
     groups = -(-channels // GROUP)
     fields: dict[str, Field | Record] = {

@@ -16,7 +16,7 @@ from guard_pages import MARGIN, Fenced
 from kernel_runs import Array
 
 from engine.jit import Kernel
-from engine.kernels.convolution import depthwise, winograd
+from engine.kernels.convolution import depthwise, winograd, winograd_results
 from engine.kernels.convolution.flat import depthwise_flat
 from engine.kernels.convolution.flat_places import FLAT, Flat
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
@@ -34,6 +34,8 @@ from engine.kernels.convolution.sliding import (
 from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.dense_f32.rows import ROW as DENSE
 from engine.kernels.layout import Lanes, panel_rows
+from engine.kernels.products.activation import ACTIVATIONS
+from engine.kernels.products.activators import ACTIVATORS
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
 from engine.kernels.products.finishers import FINISHERS, finisher_of
@@ -172,7 +174,7 @@ class Run:
         self.after = tiles = Lanes(IMAGES, w.result[0] * w.result[1], winograd.WIDTH)
         row, down, columns = tiles.row_bytes + winograd.GAP, 2 * w.result[0] - 1, 2 * w.result[1] - 1
         position = CHANNELS * row + 64
-        panel = winograd.POSITIONS * position
+        panel = winograd_results.POSITIONS * position
         x = self.room(tiles.panels * panel + 64)
         fields = {"windows": self.record(WINDOWS, self.seen(CHANNELS)).ctypes.data, "y": x, "y_panel": panel}
         fields |= {"plane_bytes": 4 * w.plane, "groups": 2, "group": CHANNELS // 2, "row_bytes": row}
@@ -187,10 +189,12 @@ class Run:
         fields |= {"width": tiles.width, "last_bytes": tiles.last_bytes, "tiles": tiles.inner}
         fields |= {"across": w.result[1], "tile_pitch": tiles.pitch, "images": IMAGES, "down": down}
         fields |= {"columns": columns, "lane_pitch": lanes.pitch}
-        fields |= {"epilogue": self.record(EPILOGUE, last).ctypes.data}
-        args = self.record(winograd.WINOGRAD, fields)
-        size = winograd.product_scratch(row)
-        call(winograd.multiply_tiles, args, packed.strips * tiles.panels, self.room(size))
+        fields |= {"results": winograd_results.to_results.address}
+        for number in (ACTIVATIONS["none"], ACTIVATIONS["silu"]):
+            epilogue = self.record(EPILOGUE, {**last, "activation": number}).ctypes.data
+            fields |= {"epilogue": epilogue, "activator": ACTIVATORS[number].address}
+            args, size = self.record(winograd_results.WINOGRAD, fields), winograd_results.product_scratch(row)
+            call(winograd.multiply_tiles, args, packed.strips * tiles.panels, self.room(size))
 
     def depthwise(self, *, quantized: bool) -> None:
         w, lanes = self.window, self.after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,27 @@ CASES: list[tuple[tuple[int, ...], int, dict[str, Any]]] = [
 ]
 
 
+# Activations that are bounds leave with the sums; others are kernels of their own.
+ACTIVATIONS: dict[str, Callable[[ModelBuilder, str], str]] = {
+    "clip": lambda b, x: b.op("Clip", x, b.number(0.0), b.number(6.0)),
+    "none": lambda b, x: x,
+    "silu": lambda b, x: b.op("Mul", x, b.op("Sigmoid", x)),
+    "sigmoid": lambda b, x: b.op("Sigmoid", x),
+    "tanh": lambda b, x: b.op("Tanh", x),
+    "hard_swish": lambda b, x: b.op("HardSwish", x),
+    "leaky_relu": lambda b, x: b.op("LeakyRelu", x, alpha=0.1),
+}
+
+
 def model_of(
-    image: tuple[int, ...], results: int, weights: Array, *, block: bool, **attrs: Any
+    image: tuple[int, ...], results: int, weights: Array, *, block: str, **attrs: Any
 ) -> ModelBuilder:
-    """A convolution; as a `block` with what was read added, and Clip, where shapes allow."""
+    """A convolution; as a `block` with what was read added, and that activation, where shapes allow."""
     b = ModelBuilder(17)
     x = b.input("x", np.float32, image)
     y = b.op("Conv", x, b.weight(weights), b.weight(np.linspace(-1, 1, results, dtype=np.float32)), **attrs)
     if block:
-        y = b.op("Clip", b.op("Add", y, x), b.number(0.0), b.number(6.0))
+        y = ACTIVATIONS[block](b, b.op("Add", y, x))
     b.output(y)
     return b
 
@@ -53,17 +66,18 @@ def kernels_of(engine: Engine) -> str:
 @pytest.mark.parametrize(("image", "results", "attrs"), CASES)
 def test_result_is_that_of_onnxruntime(image: tuple[int, ...], results: int, attrs: dict[str, Any]) -> None:
     x, weights = drawn(image, results)
-    b = model_of(image, results, weights, block=False, **attrs)
+    b = model_of(image, results, weights, block="", **attrs)
     engine = Engine(b.model().SerializeToString(), batch_size=image[0], kernel="winograd_f32")
     (want,), (got,) = run_peer(b.model(), {"x": x}), engine.run([x])
     np.testing.assert_allclose(got, want, rtol=0, atol=2**-20 * 9 * image[1])
     assert "winograd_f32" in kernels_of(engine)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("image", [(1, 32, 10, 9), (2, 40, 7, 7), (1, 64, 28, 28)])
-def test_residual_and_activation_are_in_the_same_step(image: tuple[int, ...]) -> None:
+def test_residual_and_activation_are_in_the_same_step(image: tuple[int, ...], activation: str) -> None:
     x, weights = drawn(image, image[1])
-    b = model_of(image, image[1], weights, block=True, **SAME)
+    b = model_of(image, image[1], weights, block=activation, **SAME)
     engine = Engine(b.model().SerializeToString(), batch_size=image[0], kernel="winograd_f32")
     (want,), (got,) = run_peer(b.model(), {"x": x}), engine.run([x])
     np.testing.assert_allclose(got, want, rtol=0, atol=2**-20 * 9 * image[1])
@@ -106,14 +120,14 @@ def test_few_weights_are_all_multiplied() -> None:
     image = (1, 32, 20, 18)
     _, weights = drawn(image, 30)
     weights *= np.random.default_rng(1).random(weights.shape) < 0.1
-    content = model_of(image, 30, weights, block=False, **SAME).model().SerializeToString()
+    content = model_of(image, 30, weights, block="", **SAME).model().SerializeToString()
     assert "winograd_f32" not in kernels_of(Engine(content, kernel="winograd_f32"))
 
 
 def test_bits_are_those_of_one_thread() -> None:
     image = (2, 48, 29, 30)
     x, weights = drawn(image, 50)
-    content = model_of(image, 50, weights, block=False, **SAME).model().SerializeToString()
+    content = model_of(image, 50, weights, block="", **SAME).model().SerializeToString()
     one, two = (Engine(content, batch_size=2, num_cores=n, kernel="winograd_f32") for n in (1, 2))
     assert one.run([x])[0].tobytes() == two.run([x])[0].tobytes()
 
@@ -121,7 +135,7 @@ def test_bits_are_those_of_one_thread() -> None:
 def test_a_family_of_other_operands_leaves_the_choice_as_it_is() -> None:
     image = (1, 64, 14, 14)
     _, weights = drawn(image, 64)
-    content = model_of(image, 64, weights, block=False, **SAME).model().SerializeToString()
+    content = model_of(image, 64, weights, block="", **SAME).model().SerializeToString()
     engines = Engine(content), Engine(content, kernel="dense_int8")
     assert len({kernels_of(engine) for engine in engines}) == 1
 
@@ -129,7 +143,7 @@ def test_a_family_of_other_operands_leaves_the_choice_as_it_is() -> None:
 def test_a_forced_family_multiplies_all_taps() -> None:
     image = (1, 64, 14, 14)
     x, weights = drawn(image, 64)
-    b = model_of(image, 64, weights, block=False, **SAME)
+    b = model_of(image, 64, weights, block="", **SAME)
     engine = Engine(b.model().SerializeToString(), kernel="dense_f32")
     (want,), (got,) = run_peer(b.model(), {"x": x}), engine.run([x])
     np.testing.assert_allclose(got, want, rtol=0, atol=2**-20 * 9 * 64)
