@@ -1,6 +1,6 @@
 """Elementwise steps on f32 panels: whole rows of lanes at a time; one row of the table an operation.
 
-The second operand is a panel, one value a row (a constant over features), or one value.
+The second operand is a panel, one value a row (a constant over features), a row of them for each sequence, or one value.
 A tile is one row of one panel. Tensors as ONNX lays them out are one panel with rows of any length.
 """
 
@@ -27,6 +27,8 @@ PANEL = np.dtype(
     [
         *((name, np.int64) for name in ("a", "a_panel", "b", "b_panel", "y", "y_panel", "k", "row_bytes")),
         ("b_row", np.int64),  # bytes from b's value of one row to the next's, where b is not a panel
+        ("sequences", np.int64),  # where b has a row of k values for each: how many there are
+        ("pitch", np.int64),  # lanes from one to the next
         ("first", np.float32),  # numbers of the operation: see NUMBERED
         ("second", np.float32),
     ],
@@ -169,7 +171,31 @@ def _binary_kernel(op: str, form: str) -> Kernel:
     return apply
 
 
+def _sequence_kernel(op: str) -> Kernel:
+    """The second operand has a row for each sequence: a gate for the channels of each image."""
+    body = _compiled(BINARY[op])
+
+    @kernel(f"panel_{op.lower()}_sequence_f32")
+    def apply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+        e = panel_of(args)
+        for index in range(tile_begin, tile_end):
+            panel = index // e.k
+            row = index - panel * e.k
+            a, y = e.a + panel * e.a_panel + row * e.row_bytes, e.y + panel * e.y_panel + row * e.row_bytes
+            first = panel * (e.row_bytes // 4)
+            sequence = first // e.pitch
+            # Bytes to the next sequence's first lane. Behind the last sequence lie lanes that nobody reads.
+            end, b = 4 * ((sequence + 1) * e.pitch - first), e.b + 4 * (sequence * e.k + row)
+            for lane in range(0, e.row_bytes, 64):
+                if lane == end and sequence + 1 < e.sequences:
+                    sequence, end, b = sequence + 1, end + 4 * e.pitch, b + 4 * e.k
+                store_f32(body(load_f32(a + lane), splat_f32(read_f32(b))), y + lane)
+
+    return apply
+
+
 UNARY_KERNELS = {op: _unary_kernel(op) for op in UNARY} | {op: _numbered_kernel(op) for op in NUMBERED}
 BINARY_KERNELS = {
-    (op, form): _binary_kernel(op, form) for op in BINARY for form in ("panel", "row", "reversed")
+    **{(op, form): _binary_kernel(op, form) for op in BINARY for form in ("panel", "row", "reversed")},
+    **{(op, "sequence"): _sequence_kernel(op) for op in ("Add", "Sub", "Mul", "Div")},
 }

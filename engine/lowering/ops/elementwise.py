@@ -29,7 +29,10 @@ def _emit_panel(
     a: Panel,
     second: dict[str, Field],
     reads: tuple[Buffer, ...],
+    *,
+    by_lane: bool = True,
 ) -> None:
+    """A step over panels; `by_lane` says that it does not mind to which sequence a lane belongs."""
     y = builder.new_panel(node[0].shape)
     fields: dict[str, Field | Record] = {
         "a": a.location,
@@ -48,7 +51,7 @@ def _emit_panel(
         reads=(*a.buffers, *reads),
         writes=y.buffers,
         tile_ns=a.lanes.width / 4,
-        span=Span(a.lanes, per_panel=a.k),
+        span=Span(a.lanes, per_panel=a.k) if by_lane else None,
     )
     builder.panels[node[0]] = y
 
@@ -72,11 +75,34 @@ def _binary_on_panels(node: Node, builder: Builder) -> bool:
         _emit_panel(node, builder, on_panels.BINARY_KERNELS[node.op, "panel"], first, other, second.buffers)
         return True
     form, x, constant = ("row", a, b) if a.shape == shape else ("reversed", b, a)
+    if constant.array is None and x.shape == shape:
+        return _by_sequence(node, builder, form, x, constant)
     values = _per_feature(constant, shape[-1])
     if values is None or x.shape != shape:
         return False
     other = {"b": builder.fixed(values), "b_row": 4 if values.size > 1 else 0}
     _emit_panel(node, builder, on_panels.BINARY_KERNELS[node.op, form], builder.panel(x), other, ())
+    return True
+
+
+def _by_sequence(node: Node, builder: Builder, form: str, x: Value, row: Value) -> bool:
+    """The node where its other operand is a row of numbers for each sequence, as a gate for the channels of images."""
+    *outer, _, k = x.shape
+    swaps = node.op in ("Add", "Mul")
+    if row.shape != (*outer, 1, k) or (form == "reversed" and not swaps):
+        return False
+    if (node.op, "sequence") not in on_panels.BINARY_KERNELS:
+        return False
+    panel, rows = builder.panel(x), builder.rows(row)
+    lanes = panel.lanes
+    other: dict[str, Field] = {"b": place_of(rows)}
+    if lanes.outer == 1:
+        other |= {"b_row": 4}
+        _emit_panel(node, builder, on_panels.BINARY_KERNELS[node.op, "row"], panel, other, buffers(rows))
+    else:
+        other |= {"sequences": lanes.outer, "pitch": lanes.pitch}
+        kernel = on_panels.BINARY_KERNELS[node.op, "sequence"]
+        _emit_panel(node, builder, kernel, panel, other, buffers(rows), by_lane=False)
     return True
 
 

@@ -3,6 +3,8 @@
 y ── image ── Relu ── z                     =>    y ── Relu ── image ── z
 y ── image ── Add(b[1, c, 1, 1]) ── z       =>    y ── Add(b[c]) ── image ── z
 y ── image ── Add(x) ── z                   =>    y ── Add(x ── pixels) ── image ── z
+y ── image ── Mul(g[b, c, 1, 1]) ── z       =>    y ── Mul(g ── pixels) ── image ── z
+y ── image ── ReduceMean(pixels) ── z       =>    y ── ReduceMean(1) ── image ── z
 y ── image ── pixels ── z                   =>    y ── z
 x ── QuantizeLinear(s, z) ── pixels ── y    =>    x ── pixels ── QuantizeLinear(s, z) ── y
 """
@@ -10,6 +12,8 @@ x ── QuantizeLinear(s, z) ── pixels ── y    =>    x ── pixels �
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+import numpy as np
 
 from engine.graph import OPS, Node, Uses, Value, node, rule
 from engine.graph.pattern import first_input, is_op
@@ -57,7 +61,8 @@ def _operand(value: Value | None, shape: tuple[int, ...]) -> Value | None:
     if value is None or value.type.shape is None:
         return None
     if value.array is None:
-        if value.shape == shape:
+        # Of an image's own size, or a gate for each of its channels: an image of one pixel.
+        if value.shape in (shape, (*shape[:2], *(1,) * (len(shape) - 2))):
             return first_input(value) if is_op(value, "image") else pixels(value, value.node.name)
         return value if value.shape in ((), (1,)) else None
     if value.array.size == 1:
@@ -82,6 +87,19 @@ def compute_on_pixels(step: Node, _uses: Uses) -> Value | None:
     return image(y, shape[2:], step.name)
 
 
+@rule("ReduceMean", "ReduceSum")
+def reduce_pixels(step: Node, _uses: Uses) -> Value | None:
+    """Add up whole images where their pixels are."""
+    x = first_input(step[0])
+    if not is_op(x, "image") or x.dtype != np.float32:
+        return None
+    if tuple(sorted(step.attrs["axes"])) != tuple(range(2, len(x.shape))):
+        return None
+    y = node(step.op, first_input(x), name=step.name, **{**step.attrs, "axes": (1,), "keepdims": 1})[0]
+    whole = image(y, (1,) * (len(x.shape) - 2), step.name)
+    return whole if step.attrs["keepdims"] else node("Reshape", y, name=step.name, shape=step[0].shape)[0]
+
+
 @rule(*_ROUNDING)
 def round_image(step: Node, _uses: Uses) -> Value | None:
     """Rounding and dequantising with one scale for all."""
@@ -92,4 +110,4 @@ def round_image(step: Node, _uses: Uses) -> Value | None:
     return image(y, x.node.attrs["size"], step.name)
 
 
-RULES = (drop_way_back, round_pixels, dynamic_pixels, compute_on_pixels, round_image)
+RULES = (drop_way_back, round_pixels, dynamic_pixels, compute_on_pixels, reduce_pixels, round_image)

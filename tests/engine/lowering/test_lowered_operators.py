@@ -291,6 +291,24 @@ def test_arithmetic_on_activations(op: str, other: tuple[int, ...], swapped: boo
     check([y], {x: array})
 
 
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("shape", [(1, 9, 12), (1, 200, 7), (5, 9, 12), (3, 17, 5), (2, 49, 8), (7, 1, 3)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_arithmetic_with_a_computed_row_for_each_sequence(
+    op: str, shape: tuple[int, ...], swapped: bool
+) -> None:
+    x, array = fed("x", floats(*shape))
+    g, gate = fed("g", floats(shape[0], 1, shape[2]) + np.float32(3))
+    # A product's result: a panel, whose lanes hold one sequence after another.
+    options: dict[str, Any] = {"weight_axes": "km", "activation": "none", "store": None}
+    product = node("linear", x, constant(np.eye(shape[2], dtype=np.float32)), **options)[0]
+    y = node(op, *((g, product) if swapped else (product, g)))[0]
+    check([y], {x: array, g: gate}, atol=1e-4)
+    _, plan = compiled([y], [x, g])
+    kernel = next(layer.kernel for layer in plan.layers if layer.op == op)
+    assert kernel.startswith("panel_") is (op in {"Add", "Mul"} or not swapped or shape[1] == 1)
+
+
 @pytest.mark.parametrize("op", ["Relu", "Tanh", "Sigmoid", "Erf", "Exp", "Abs", "Neg", "Reciprocal"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_unary_on_activations(op: str, shape: tuple[int, ...]) -> None:

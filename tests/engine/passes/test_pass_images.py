@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -85,9 +86,47 @@ def test_an_image_that_others_read_stays_an_image() -> None:
     b = ModelBuilder(17)
     x = b.input("x", np.float32, IMAGE)
     y = b.op("Relu", b.op("Conv", x, _weights(b, 8, 4, 1, 1)))
-    b.output(b.op("GlobalAveragePool", y), b.op("Conv", y, _weights(b, 3, 8, 1, 1)))
-    wanted = {"pixels": 1, "linear": 2, "image": 2, "ReduceMean": 1}
+    b.output(b.op("ReduceMax", y, axes=[2, 3]), b.op("Conv", y, _weights(b, 3, 8, 1, 1)))
+    wanted = {"pixels": 1, "linear": 2, "image": 2, "ReduceMax": 1}
     check(b, {"x": random(*IMAGE)}, wanted, atol=1e-4)
+
+
+def _gate(b: ModelBuilder, x: str, channels: int, pooled: str) -> str:
+    """Squeeze and excitation (Hu et al. 2018): channels weighed by what is in the whole image."""
+    y = b.op("Relu", b.op("Conv", pooled, _weights(b, 3, channels, 1, 1), _weights(b, 3)))
+    gate = b.op("Sigmoid", b.op("Conv", y, _weights(b, channels, 3, 1, 1), _weights(b, channels)))
+    return b.op("Mul", gate, x)
+
+
+POOLED: dict[str, Callable[[ModelBuilder, str], str]] = {
+    "GlobalAveragePool": lambda b, x: b.op("GlobalAveragePool", x),
+    "ReduceMean": lambda b, x: b.op("ReduceMean", x, axes=[2, 3], keepdims=1),
+    "ReduceMean and Reshape": lambda b, x: b.op(
+        "Reshape", b.op("ReduceMean", x, axes=[-2, -1], keepdims=0), b.ints(0, -1, 1, 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("form", POOLED)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gates_of_channels_leave_pixels_where_they_are(form: str, batch: int) -> None:
+    b = ModelBuilder(17)
+    image = (batch, *IMAGE[1:])
+    x = b.input("x", np.float32, image)
+    y = b.op("Conv", x, _weights(b, 8, 4, 1, 1))
+    b.output(b.op("Conv", _gate(b, y, 8, POOLED[form](b, y)), _weights(b, 5, 8, 1, 1)))
+    census = graph.census(check(b, {"x": random(*image)}, atol=1e-4))
+    assert census == Counter({"pixels": 1, "linear": 4, "ReduceMean": 1, "Sigmoid": 0, "Mul": 1, "image": 1})
+
+
+@pytest.mark.parametrize(("op", "keepdims"), [("ReduceSum", 1), ("ReduceSum", 0), ("ReduceMean", 0)])
+def test_sums_of_whole_images_are_sums_of_pixels(op: str, keepdims: int) -> None:
+    b = ModelBuilder(11)
+    x = b.input("x", np.float32, IMAGE)
+    b.output(b.op(op, b.op("Conv", x, _weights(b, 8, 4, 1, 1)), axes=[2, 3], keepdims=keepdims))
+    census = graph.census(check(b, {"x": random(*IMAGE)}, atol=1e-3))
+    assert census[op] == census["pixels"] == 1
+    assert census["image"] == keepdims
 
 
 def test_computed_weights_stay_a_convolution() -> None:
