@@ -17,7 +17,8 @@ quantized_linear(xq u8[..., k], w i8 | u8, scale[1 | m], bias_i32[m]?, bias[m]?,
     activation(p + residual), stored.      attrs: as linear, and zero_point, weight_zero, product, summed?
 layer_norm(x, gain[k], bias[k]?)
     over the last axis. With `quantize` a pair there is a second output, the rows rounded to uint8;
-    with `rounded` the first output is those numbers dequantised again.    attrs: epsilon, quantize, rounded
+    with `rounded` the first output is those numbers dequantised again; with `keeps_mean` no mean is taken from x, and
+    what x is divided by is its root mean square.    attrs: epsilon, quantize, rounded, keeps_mean?
 quantize(x), centre(x), rounded(x)
     x rounded to uint8; x rounded, minus zero_point, f32; that times scale.    attrs: scale, zero_point
 embedding(ids, table[v, k], residual?)
@@ -61,7 +62,7 @@ from engine.graph.ops._row import (
     need,
 )
 from engine.graph.ops.activation import gelu_erf, gelu_tanh, hard_swish, sigmoid
-from engine.graph.ops.normalisation import normalise_rows, softmax
+from engine.graph.ops.normalisation import normalise_rows, root_mean_square_rows, softmax
 from engine.graph.ops.product import exact_product
 
 Quantisation = tuple[Any, int]
@@ -76,6 +77,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "tanh": np.tanh,
     "sigmoid": sigmoid,
     "silu": lambda x: x * sigmoid(x),
+    "swish": lambda x, slope: x * sigmoid(np.float32(slope) * x),
     "hard_swish": hard_swish,
     "hard_sigmoid": lambda x, slope, offset: np.clip(np.float32(slope) * x + np.float32(offset), 0, 1),
     "leaky_relu": lambda x, slope: np.where(x < 0, np.float32(slope) * x, x),
@@ -170,7 +172,10 @@ def _quantized_linear(attrs: Attrs, xq: Array, w: Array, *rest: Any) -> tuple[Ar
 
 
 def _layer_norm(attrs: Attrs, x: Array, gain: Array, bias: Array | None = None) -> tuple[Array, ...]:
-    y = normalise_rows(x, gain, bias, attrs["epsilon"], (-1,))
+    if attrs.get("keeps_mean"):
+        y = root_mean_square_rows(x, gain, bias, attrs["epsilon"])
+    else:
+        y = normalise_rows(x, gain, bias, attrs["epsilon"], (-1,))
     if attrs["quantize"] is None:
         return (y,)
     first = rounded(y, attrs["quantize"]) if attrs["rounded"] else y
@@ -363,6 +368,7 @@ ROWS = (
         _layer_norm_shapes,
         (2, 3),
         attributes=frozenset({"epsilon", "quantize", "rounded"}),
+        optional=frozenset({"keeps_mean"}),
     ),
     Op("linear", _linear, stored_dtype, _linear_shapes, (2, 4), attributes=EPILOGUE),
     Op("quantize", _quantize, fixed_dtype(UINT8), first_shape, elementwise=True, attributes=PAIR),

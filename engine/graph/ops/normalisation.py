@@ -22,6 +22,13 @@ def normalise_rows(x: Array, gain: Array, bias: Array | None, epsilon: float, ax
     return np.asarray(y if bias is None else y + bias, x.dtype)
 
 
+def root_mean_square_rows(x: Array, gain: Array, bias: Array | None, epsilon: float) -> Array:
+    """x / sqrt(mean of x squared + epsilon) * gain + bias over the last axis. Source: Zhang and Sennrich 2019."""
+    square = np.mean(x * x, axis=-1, keepdims=True)
+    y = x / np.sqrt(square + np.asarray(epsilon, x.dtype)) * gain
+    return np.asarray(y if bias is None else y + bias, x.dtype)
+
+
 def _softmax(attrs: Attrs, x: Array) -> tuple[Array, ...]:
     return (softmax(x, attrs["axis"]),)
 

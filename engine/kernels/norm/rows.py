@@ -1,7 +1,8 @@
-"""Layer normalisation down the rows of an f32 panel, sixteen lanes a tile.
+"""Layer and root mean square normalisation down the rows of an f32 panel, sixteen lanes a tile.
 
     mean = sum_k x / k      variance = sum_k (x - mean)**2 / k      y = (x - mean) / sqrt(variance + epsilon) * gain + bias
 
+With `keeps_mean` the mean counts as 0, and the variance is the mean of squares.
 Mean and variance in one reading: each block of rows is summed while it is in registers, twice, and its sums
 join those of the blocks before (Chan, Golub and LeVeque 1979), so that nothing cancels. The second reading
 writes an f32 panel, u8 quads, or both.
@@ -46,6 +47,7 @@ NORM = np.dtype(
         ("bias", np.int64),
         ("zero_point", np.int64),
         ("rounded", np.int64),  # 1: the f32 panel too holds the values that the quads stand for
+        ("keeps_mean", np.int64),  # 1: nothing is taken from x
         ("epsilon", np.float32),
         ("step", np.float32),
     ],
@@ -96,6 +98,37 @@ def _moments(x: int, k: int, row_bytes: int) -> Any:
         one = load_f32(x + row * row_bytes)
         mean, squares = _joined(mean, squares, row, one, splat_f32(np.float32(0)), 1)
     return mean, squares / splat_f32(np.float32(k))
+
+
+@inner
+def _squares(x: int, row_bytes: int) -> Any:
+    """The sum of squares of four rows."""
+    x0, x1, x2, x3 = _four_rows(x, row_bytes)
+    return fused_multiply_add(x0, x0, x1 * x1) + fused_multiply_add(x2, x2, x3 * x3)
+
+
+@inner
+def _mean_square(x: int, k: int, row_bytes: int) -> Any:
+    """The mean of squares of each lane over k rows."""
+    first, second = splat_f32(np.float32(0)), splat_f32(np.float32(0))
+    whole = k // BLOCK * BLOCK
+    for row in range(0, whole, BLOCK):
+        at = x + row * row_bytes
+        first, second = first + _squares(at, row_bytes), second + _squares(at + 4 * row_bytes, row_bytes)
+    for row in range(whole, k):
+        one = load_f32(x + row * row_bytes)
+        first = fused_multiply_add(one, one, first)
+    return (first + second) / splat_f32(np.float32(k))
+
+
+@inner
+def _mean_and_variance(a: Any, x: int) -> Any:
+    """What is taken from each lane, and the mean of squares of what is left."""
+    if a.keeps_mean != 0:
+        mean, variance = splat_f32(np.float32(0)), _mean_square(x, a.k, a.row_bytes)
+    else:
+        mean, variance = _moments(x, a.k, a.row_bytes)
+    return mean, variance
 
 
 @inner
@@ -152,7 +185,7 @@ def normalize(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         panel = index // vectors
         lane = (index - panel * vectors) * 64
         x, y = a.x + panel * a.x_panel + lane, a.y + panel * a.y_panel + lane
-        mean, variance = _moments(x, a.k, a.row_bytes)
+        mean, variance = _mean_and_variance(a, x)
         factor = splat_f32(np.float32(1)) / square_root(variance + splat_f32(a.epsilon))
         if a.quads != 0:
             _write_both(a, x, y, a.quads + panel * a.quads_panel + lane, mean, factor)

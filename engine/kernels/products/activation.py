@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "hard_sigmoid": 8,
     "leaky_relu": 9,
     "clip": 10,
+    "swish": 11,
 }
 
 
@@ -60,6 +61,8 @@ def activated(p: Any, x: Any) -> Any:
         y = sigmoid(x)
     elif p.activation == 6:
         y = x * sigmoid(x)
+    elif p.activation == 11:
+        y = x * sigmoid(splat_f32(p.first_number) * x)
     else:
         y = _piecewise_linear(p, x)
     return y

@@ -30,6 +30,7 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
         "gain": builder.fixed(gain),
         "bias": builder.fixed(zeros if bias is None or bias.array is None else bias.array),
         "epsilon": float(node.attrs["epsilon"]),
+        "keeps_mean": int(node.attrs.get("keeps_mean", False)),
     }
     if node.attrs["quantize"] is not None:
         step, zero_point = node.attrs["quantize"]

@@ -4,6 +4,8 @@
     linear ── Max(low) ── Min(high) ── y    =>    linear(activation = ("clip", low, high)) ── y
     linear ─┬──────────── Mul ── y
             └─ Sigmoid ───┘                 =>    linear(activation = "silu") ── y
+    linear ─┬───────────────────── Mul ── y
+            └─ Mul(a) ── Sigmoid ──┘        =>    linear(activation = ("swish", a)) ── y
 
 Not when another node reads the product: it would be computed twice.
 """
@@ -15,7 +17,7 @@ import math
 import numpy as np
 
 from engine.graph import Node, Uses, Value, rule
-from engine.graph.pattern import either_way, first_input, is_op, scalar
+from engine.graph.pattern import either_way, first_input, is_op, scalar, with_scalar
 from engine.passes.fuse.epilogue import BIAS, exchanged, is_open
 
 _NAMES = {
@@ -77,20 +79,27 @@ def apply_bound(step: Node, uses: Uses) -> Value | None:
     return None
 
 
+def _slope(gate: Value, product: Value, uses: Uses) -> float | None:
+    """a, if `gate` is the sigmoid of a times the product, and nobody else reads what lies between."""
+    if not is_op(gate, "Sigmoid") or uses[gate] != 1:
+        return None
+    inner = first_input(gate)
+    if inner == product:
+        return 1.0
+    scaled = with_scalar(inner.node) if is_op(inner, "Mul") and uses[inner] == 1 else None
+    return scaled[1] if scaled is not None and scaled[0] == product else None
+
+
 @rule("Mul")
-def apply_silu(step: Node, uses: Uses) -> Value | None:
-    """A product by its own sigmoid."""
+def apply_swish(step: Node, uses: Uses) -> Value | None:
+    """A product by the sigmoid of itself, or of itself times a number (GELU as CLIP has it: 1.702)."""
     for product, gate in either_way(step):
-        if (
-            not is_op(gate, "Sigmoid")
-            or first_input(gate) != product
-            or uses[gate] != 1
-            or uses[product] != 2
-        ):
+        slope = _slope(gate, product, uses) if uses[product] == 2 else None
+        if slope is None or not is_open(product, {**uses, product: 1}):
             continue
-        if is_open(product, {**uses, product: 1}):
-            return exchanged(product.node, product.node.name, {}, activation="silu")
+        activation = "silu" if slope == 1 else ("swish", np.float32(slope))
+        return exchanged(product.node, product.node.name, {}, activation=activation)
     return None
 
 
-RULES = (apply_activation, apply_bound, apply_silu)
+RULES = (apply_activation, apply_bound, apply_swish)

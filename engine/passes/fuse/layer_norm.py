@@ -18,26 +18,14 @@ from engine.graph.pattern import (
     either_way,
     first_input,
     is_op,
-    is_private,
-    is_scalar,
     operands,
     row_constant,
-    scalar,
 )
+from engine.passes.fuse._spread import inverse_spread, is_mean, is_whole, ones, spread
 
 
 def _layer_norm(x: Value, gain: Value | None, bias: Value | None, epsilon: float, name: str) -> Value:
     return node("layer_norm", x, gain, bias, name=name, epsilon=epsilon, quantize=None, rounded=False)[0]
-
-
-def _ones(width: int, name: str) -> Value:
-    return constant(np.ones(width, np.float32), name)
-
-
-def _is_mean(value: Value, x: Value) -> bool:
-    if not is_op(value, "ReduceMean") or first_input(value) != x:
-        return False
-    return value.node.attrs["axes"] == (len(x.shape) - 1,) and bool(value.node.attrs["keepdims"])
 
 
 def _deviation(value: Value) -> Value | None:
@@ -45,75 +33,37 @@ def _deviation(value: Value) -> Value | None:
     if not is_op(value, "Sub"):
         return None
     x, mean = operands(value.node)
-    return x if _is_mean(mean, x) else None
+    return x if is_mean(mean, x) else None
 
 
-def _square(value: Value) -> Value | None:
-    """d, if `value` is d squared."""
-    if is_op(value, "Pow") and is_scalar(value.node.inputs[1], 2):
-        return first_input(value)
-    if is_op(value, "Mul"):
-        first, second = operands(value.node)
-        return first if first == second else None
-    return None
-
-
-def _spread(value: Value) -> tuple[Value, float] | None:
-    """x and epsilon, if `value` is the square root of epsilon plus x's variance over the last axis."""
-    if (is_op(value, "Pow") and is_scalar(value.node.inputs[1], 0.5)) or is_op(value, "Sqrt"):
-        inner = first_input(value)
-    else:
-        return None
-    if not is_op(inner, "Add"):
-        return None
-    for mean, epsilon in either_way(inner.node):
-        number = scalar(epsilon)
-        square = _square(first_input(mean)) if is_op(mean, "ReduceMean") else None
-        x = None if square is None else _deviation(square)
-        if number is not None and x is not None and _is_mean(mean, first_input(mean)):
-            return x, number
-    return None
-
-
-def _inverse_spread(value: Value) -> tuple[Value, float] | None:
-    """x and epsilon, if `value` is one over the spread of x."""
-    if is_op(value, "Reciprocal"):
-        return _spread(first_input(value))
-    if is_op(value, "Div") and is_scalar(value.node.inputs[0], 1):
-        return _spread(operands(value.node)[1])
-    if is_op(value, "Pow") and is_scalar(value.node.inputs[1], -0.5):
-        root = node("Sqrt", first_input(value))[0]
-        return _spread(root)
-    return None
+def _spread_of(found: tuple[Value, float] | None) -> tuple[Value, float] | None:
+    """x and epsilon, if what a spread is of is x minus its mean."""
+    x = None if found is None else _deviation(found[0])
+    return None if x is None or found is None else (x, found[1])
 
 
 @rule("Div")
 def normalised_quotient(div: Node, uses: Uses) -> Value | None:
     """The deviation from the mean over the spread."""
     deviation, divisor = operands(div)
-    return _normalised(div, deviation, _spread(divisor), uses)
+    return _normalised(div, deviation, _spread_of(spread(divisor)), uses)
 
 
 @rule("Mul")
 def normalised_product(mul: Node, uses: Uses) -> Value | None:
     """The deviation times one over the spread."""
     for deviation, factor in either_way(mul):
-        found = _normalised(mul, deviation, _inverse_spread(factor), uses)
+        found = _normalised(mul, deviation, _spread_of(inverse_spread(factor)), uses)
         if found is not None:
             return found
     return None
 
 
-def _normalised(root: Node, deviation: Value, spread: tuple[Value, float] | None, uses: Uses) -> Value | None:
+def _normalised(root: Node, deviation: Value, found: tuple[Value, float] | None, uses: Uses) -> Value | None:
     x = _deviation(deviation)
-    if x is None or spread is None or spread[0] != x or not _is_whole(root, x, uses):
+    if x is None or found is None or found[0] != x or not is_whole(root, x, uses):
         return None
-    return _layer_norm(x, _ones(x.shape[-1], root.name), None, spread[1], root.name)
-
-
-def _is_whole(root: Node, x: Value, uses: Uses) -> bool:
-    """Whether `root` is an f32 function of x alone, of x's shape, whose inside nobody else reads."""
-    return x.dtype == np.float32 and x.type == root.types[0] and is_private(root, {x}, uses)
+    return _layer_norm(x, ones(x.shape[-1], root.name), None, found[1], root.name)
 
 
 @rule("Add")
@@ -134,16 +84,16 @@ def rearranged(add: Node, uses: Uses) -> Value | None:
 
 def _rearranged(add: Node, x: Value, factor: Value, shift: tuple[Value, Value], uses: Uses) -> Value | None:
     bias, shifted = shift
-    if x.type.shape is None or not any(_is_mean(m, x) and r == factor for m, r in either_way(shifted.node)):
+    if x.type.shape is None or not any(is_mean(m, x) and r == factor for m, r in either_way(shifted.node)):
         return None
     if not is_op(factor, "Mul"):
         return None
     for inverse, gain in either_way(factor.node):
-        spread, row = _inverse_spread(inverse), row_constant(gain, x.shape[-1])
+        found, row = _spread_of(inverse_spread(inverse)), row_constant(gain, x.shape[-1])
         offset = row_constant(bias, x.shape[-1])
-        if spread is None or spread[0] != x or row is None or offset is None or not _is_whole(add, x, uses):
+        if found is None or found[0] != x or row is None or offset is None or not is_whole(add, x, uses):
             continue
-        return _layer_norm(x, constant(row, add.name), constant(offset, add.name), spread[1], add.name)
+        return _layer_norm(x, constant(row, add.name), constant(offset, add.name), found[1], add.name)
     return None
 
 
@@ -156,9 +106,8 @@ def take_gain(mul: Node, uses: Uses) -> Value | None:
         row = row_constant(factor, rows.shape[-1])
         gain = rows.node.inputs[1]
         if row is not None and gain is not None and gain.array is not None and np.all(gain.array == 1):
-            return _layer_norm(
-                first_input(rows), constant(row, mul.name), None, rows.node.attrs["epsilon"], mul.name
-            )
+            factors = constant(row, mul.name)
+            return node("layer_norm", first_input(rows), factors, name=mul.name, **rows.node.attrs)[0]
     return None
 
 
@@ -170,10 +119,8 @@ def take_bias(add: Node, uses: Uses) -> Value | None:
             continue
         row = row_constant(addend, rows.shape[-1])
         if row is not None:
-            epsilon = rows.node.attrs["epsilon"]
-            return _layer_norm(
-                first_input(rows), rows.node.inputs[1], constant(row, add.name), epsilon, add.name
-            )
+            inputs = (*rows.node.inputs, constant(row, add.name))
+            return node("layer_norm", *inputs, name=add.name, **rows.node.attrs)[0]
     return None
 
 

@@ -229,6 +229,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "hard_sigmoid": lambda x: np.clip(0.25 * x + 0.375, 0, 1),
     "leaky_relu": lambda x: np.where(x < 0, 0.25 * x, x),
     "clip": lambda x: np.clip(x, 0.25, 0.375),
+    "swish": lambda x: x / (1 + np.exp(-0.25 * x)),
 }
 
 

@@ -89,13 +89,14 @@ def test_quantized_linear(shape: tuple[int, ...], dtype: Any, zero: int, per_cha
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rounded", [False, True])
-def test_layer_norm(shape: tuple[int, ...], rounded: bool) -> None:
+@pytest.mark.parametrize("more", [{}, {"keeps_mean": True}], ids=str)
+def test_layer_norm(shape: tuple[int, ...], rounded: bool, more: dict[str, Any]) -> None:
     x, array = fed("x", floats(*shape) * 3 + 1)
     k = shape[-1]
     quantize = (np.float32(2.0**-5), 120)
     gain, bias = constant(floats(k)), constant(floats(k))
-    both = node("layer_norm", x, gain, bias, epsilon=1e-5, quantize=quantize, rounded=rounded)
-    plain = node("layer_norm", x, gain, None, epsilon=1e-5, quantize=None, rounded=False)
+    both = node("layer_norm", x, gain, bias, epsilon=1e-5, quantize=quantize, rounded=rounded, **more)
+    plain = node("layer_norm", x, gain, None, epsilon=1e-5, quantize=None, rounded=False, **more)
     check([plain[0]], {x: array}, atol=2e-5)
     # A rounding may fall the other way where the f32 value is a last bit off: one step at most.
     check([both[0], both[1]], {x: array}, atol=1.0)

@@ -32,10 +32,10 @@ def _linear(x: Value, m: int, residual: Value | None = None, **attrs: Any) -> Va
     return node("linear", x, weights, bias, residual, **{**plain, **attrs})[0]
 
 
-def _norm(x: Value) -> Value:
+def _norm(x: Value, **more: Any) -> Value:
     k = x.shape[-1]
     gain, bias = constant(floats(k)), constant(floats(k))
-    return node("layer_norm", x, gain, bias, epsilon=1e-5, quantize=None, rounded=False)[0]
+    return node("layer_norm", x, gain, bias, epsilon=1e-5, quantize=None, rounded=False, **more)[0]
 
 
 def _block(x: Value, inner: int) -> list[Value]:
@@ -49,6 +49,13 @@ def _plain(x: Value, inner: int) -> list[Value]:
     rows = _norm(x)
     first = _linear(rows, inner)
     return [first, _linear(rows, 10), _linear(first, 5)]
+
+
+def _root_mean_square(x: Value, inner: int) -> list[Value]:
+    """Rows whose mean stays, and a gate that both products know."""
+    rows = _norm(x, keeps_mean=True)
+    gated = _linear(rows, inner, activation=("swish", np.float32(1.702)))
+    return [_norm(_linear(gated, x.shape[-1], rows), keeps_mean=True)]
 
 
 def _attended(x: Value, inner: int) -> list[Value]:
@@ -69,7 +76,7 @@ def _results(outputs: list[Value], fed_arrays: dict[Value, np.ndarray]) -> tuple
     return run_plan(build(program, team.members), team, list(fed_arrays.values())), list(program.steps)
 
 
-@pytest.mark.parametrize("make", [_block, _plain])
+@pytest.mark.parametrize("make", [_block, _plain, _root_mean_square])
 @pytest.mark.parametrize("shape", [(1, 3, 32), (2, 20, 64), (1, 40, 96), (3, 50, 128), (2, 20, 48)])
 @pytest.mark.parametrize("inner", [32, 160, 40])
 def test_stored_planes_change_no_bit(

@@ -36,6 +36,7 @@ ACTIVATIONS: dict[str, Callable[[ModelBuilder, str], str]] = {
     "tanh": lambda b, x: b.op("Tanh", x),
     "hard_swish": lambda b, x: b.op("HardSwish", x),
     "leaky_relu": lambda b, x: b.op("LeakyRelu", x, alpha=0.1),
+    "swish": lambda b, x: b.op("Mul", x, b.op("Sigmoid", b.op("Mul", x, b.number(1.5)))),
 }
 
 

@@ -33,6 +33,7 @@ VARIANTS = [
     Variant(root="reciprocal"),
     Variant(root="one over"),
     Variant(root="half power"),
+    Variant(root="minus half"),
     Variant(duplicated=True),
     Variant(bias=False),
     Variant(gain=False, bias=False),
@@ -60,12 +61,19 @@ def decomposed(b: ModelBuilder, x: str, variant: Variant, axis: int = -1, epsilo
 def rooted(b: ModelBuilder, d: str, spread: str, root: str) -> str:
     if root == "half power":
         return b.op("Div", d, b.op("Pow", spread, b.number(0.5)))
+    if root == "minus half":
+        return b.op("Mul", d, b.op("Pow", spread, b.number(-0.5)))
     deviation = b.op("Sqrt", spread)
     if root == "reciprocal":
         return b.op("Mul", d, b.op("Reciprocal", deviation))
     if root == "one over":
         return b.op("Mul", b.op("Div", b.number(1), deviation), d)
     return b.op("Div", d, deviation)
+
+
+def with_means(after: graph.Graph) -> list[graph.Node]:
+    """Norms that take a mean away; others may divide a deviation that somebody else computed."""
+    return [one for one in after.nodes() if one.op == "layer_norm" and not one.attrs.get("keeps_mean")]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -126,8 +134,7 @@ def test_norm_whose_inside_is_an_output_stays(inside: str) -> None:
     b = ModelBuilder()
     y = decomposed(b, b.input("x", np.float32, (2, 3, WIDTH)), Variant())
     b.output(y, next(node.output[0] for node in b.nodes if node.op_type == inside))
-    after = check(b, FEEDS)
-    assert graph.census(after)["layer_norm"] == 0
+    assert not with_means(check(b, FEEDS))
 
 
 def test_cube_for_square_stays() -> None:
@@ -146,8 +153,7 @@ def test_deviation_from_another_mean_stays() -> None:
     d = b.op("Sub", x, b.op("ReduceMean", z, axes=[-1]))
     variance = b.op("ReduceMean", b.op("Mul", d, d), axes=[-1])
     b.output(b.op("Div", d, b.op("Sqrt", b.op("Add", variance, b.number(1e-5)))))
-    after = check(b, {**FEEDS, "z": random(2, 3, WIDTH, seed=9)})
-    assert graph.census(after)["layer_norm"] == 0
+    assert not with_means(check(b, {**FEEDS, "z": random(2, 3, WIDTH, seed=9)}))
 
 
 def test_gain_of_another_shape_stays_outside() -> None:
