@@ -78,6 +78,15 @@ class Table:
     rows: Array
 
 
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """Elements of a tensor that nobody has copied: the first at so many bytes, and bytes along each axis."""
+
+    tensor: Tensor
+    offset: int
+    strides: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Builder:
     """Collects steps; asks for forms of values go through it."""
@@ -95,6 +104,9 @@ class Builder:
     images: dict[Value, Tensor] = field(default_factory=dict)
     later: dict[Value, Callable[[], None]] = field(default_factory=dict)
     makers: dict[Value, int] = field(default_factory=dict)
+    reserved: dict[Value, Panel] = field(default_factory=dict)
+    reserved_rows: dict[Value, Location] = field(default_factory=dict)
+    strided: dict[Value, Strided] = field(default_factory=dict)
     fault: Buffer = field(default_factory=lambda: Buffer(64, permanent=True))
 
     # -- constants
@@ -151,6 +163,10 @@ class Builder:
         """A fresh place for a tensor [..., k] of this shape."""
         return new_panel(self.lanes(shape), shape[-1], quads=quads)
 
+    def result(self, value: Value, *, quads: bool = False) -> Panel:
+        """A place for a value [..., k] that a step makes: the one that is reserved beside others, or a fresh one."""
+        return self.reserved.get(value) or self.new_panel(value.shape, quads=quads)
+
     def rows(self, value: Value) -> Tensor:
         """The value as ONNX lays it out."""
         self._make(value)
@@ -172,7 +188,7 @@ class Builder:
             if array is not None:
                 self.panels[value] = self._constant_panel(array)
             else:
-                self.panels[value] = self._pack(value, self.new_panel(value.shape), movement.to_panel)
+                self.panels[value] = self._pack(value, self.result(value), movement.to_panel)
         return self.panels[value]
 
     def quad_panel(self, value: Value) -> Panel:
@@ -218,13 +234,15 @@ class Builder:
     def new_rows(self, value: Value, *, permanent: bool = False) -> Tensor:
         """A fresh row-major place for a value; padded, as kernels may read whole vectors at its end."""
         size = math.prod(value.shape) * value.dtype.itemsize
-        tensor = Tensor(value.dtype, value.shape, Location(Buffer(size + VECTORS_BEHIND, permanent)))
+        fresh = Location(Buffer(size + VECTORS_BEHIND, permanent))
+        tensor = Tensor(value.dtype, value.shape, self.reserved_rows.get(value, fresh))
         self.tensors[value] = tensor
         return tensor
 
     def is_panel(self, value: Value) -> bool:
         """Whether the value lies as an f32 panel, or will when somebody asks for it."""
-        return value in self.panels or (value in self.later and value.dtype == F32)
+        will_be = value in self.later and value.dtype == F32 and value not in self.strided
+        return value in self.panels or will_be
 
     # -- steps
     def emit(  # noqa: PLR0913 - the columns of a step

@@ -7,6 +7,7 @@ windows(x[b, p, c], fill?)    y[b, p', taps * channels]: beside each other, tap 
     up to `channels`.    attrs: window, channels
 largest_pixels(xq u8[b, p, c])     y[b, p', c]: the largest of what a window sees of each channel; pixels beyond the image
     are not seen.    attrs: window
+concat_pixels(x[b, p, c], ...)       y[b, p, sum of c]: the features of all, one behind the other
 depthwise(x[b, p, c], w[c, taps], bias[c]?, residual[b, p', c]?)
     activation(sum over taps of x * w + bias + residual), stored.    attrs: window, activation, store
 quantized_depthwise(xq u8[b, p, c], w i8 | u8, scale[1 | c], bias_i32[c]?, bias[c]?, residual?)
@@ -26,6 +27,7 @@ import numpy as np
 from engine.graph.ir import Array
 from engine.graph.ops import _row
 from engine.graph.ops._row import Attrs, Inputs, Op, Shape, first_dtype, given, need
+from engine.graph.ops.arithmetic import MANY
 from engine.graph.ops.fused import (
     ACTIVATIONS,
     activation_name,
@@ -79,6 +81,10 @@ def _largest_pixels(attrs: Attrs, x: Array) -> tuple[Array, ...]:
     return (_seen(attrs["window"], x, 0).max(axis=2),)
 
 
+def _concat_pixels(_attrs: Attrs, *parts: Array) -> tuple[Array, ...]:
+    return (np.concatenate(parts, axis=-1),)
+
+
 def _depthwise(
     attrs: Attrs, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
 ) -> tuple[Array, ...]:
@@ -123,6 +129,16 @@ def _largest_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return ((*_positions(attrs, inputs), given(inputs, 0).shape[2]),)
 
 
+def _concat_shape(_attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    shapes = [given(inputs, place).shape for place in range(len(inputs))]
+    need(all(len(shape) == 3 and shape[:2] == shapes[0][:2] for shape in shapes), "parts have other pixels")
+    need(
+        all(given(inputs, place).dtype == _row.FLOAT32 for place in range(len(inputs))),
+        "parts must be float32",
+    )
+    return ((*shapes[0][:2], sum(shape[2] for shape in shapes)),)
+
+
 def _depthwise_shape(
     attrs: Attrs, inputs: Inputs, biases: tuple[tuple[int, _row.DType], ...], residual: int
 ) -> tuple[Shape, ...]:
@@ -164,6 +180,7 @@ ROWS = (
         (1, 2),
         attributes=frozenset({"window", "channels"}),
     ),
+    Op("concat_pixels", _concat_pixels, first_dtype, _concat_shape, (1, MANY), attributes=frozenset()),
     Op("largest_pixels", _largest_pixels, first_dtype, _largest_shape, attributes=frozenset({"window"})),
     Op(
         "depthwise",

@@ -75,6 +75,7 @@ UNARY: dict[str, Callable[..., Any]] = {
     "Abs": absolute,
     "Neg": lambda x: splat_f32(np.float32(-1)) * x,
     "Reciprocal": lambda x: splat_f32(np.float32(1)) / x,
+    "Square": lambda x: x * x,
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "HardSwish": lambda x: (

@@ -90,8 +90,8 @@ def epilogue_record(
 
 
 def result_panel(node: Node, builder: Builder, store: tuple[str, float, int] | None) -> Panel:
-    """A fresh place for output 0: quads where it is stored quantised."""
-    return builder.new_panel(node[0].shape, quads=store is not None and store[0] == "quantized")
+    """A place for output 0: quads where it is stored quantised."""
+    return builder.result(node[0], quads=store is not None and store[0] == "quantized")
 
 
 def keep(node: Node, builder: Builder, panel: Panel) -> None:

@@ -20,7 +20,7 @@ def _dequantize(node: Node, builder: Builder) -> Lowered:
 
 
 def _emit(node: Node, builder: Builder, scale: float, zero_point: int) -> None:
-    x, y = builder.quad_panel(required(node, 0)), builder.new_panel(node[0].shape)
+    x, y = builder.quad_panel(required(node, 0)), builder.result(node[0])
     fields: dict[str, Field | Record] = {
         "x": x.location,
         "x_panel": x.panel_bytes,

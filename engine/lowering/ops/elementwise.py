@@ -11,14 +11,17 @@ from engine.jit import Kernel
 from engine.kernels.elementwise import panel as on_panels
 from engine.kernels.elementwise import rows as on_rows
 from engine.kernels.layout import VECTOR_LANES
+from engine.kernels.row import aligned
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import required
 from engine.lowering.panels import Panel
-from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span, Tensor
+from engine.plan.steps import Array, Buffer, Field, Fixed, Layer, Location, Record, Span, Tensor
 
 _OPERANDS = ("a", "b", "c", "y")
 # Vectors of a tile of rows, at most.
 _CHUNK = 64
+# Numbers of a constant that is written out in full.
+_MOST_REPEATED = 1 << 18
 
 
 # -- panels
@@ -33,7 +36,7 @@ def _emit_panel(
     by_lane: bool = True,
 ) -> None:
     """A step over panels; `by_lane` says that it does not mind to which sequence a lane belongs."""
-    y = builder.new_panel(node[0].shape)
+    y = builder.result(node[0])
     fields: dict[str, Field | Record] = {
         "a": a.location,
         "a_panel": a.panel_bytes,
@@ -147,32 +150,57 @@ def _emit_flat(
 
 
 def _lies_flat(value: Value, builder: Builder) -> bool:
-    return value in builder.tensors and not builder.is_panel(value)
+    return (value in builder.tensors or value in builder.strided) and not builder.is_panel(value)
 
 
-def _flat(node: Node, builder: Builder, op: str) -> bool:
-    """The node on rows as they lie, where all of its operands have as many elements as the result, or one."""
-    values = [required(node, place) for place in range(len(node.inputs))]
-    alike = [value for value in values if value.shape == node[0].shape and _lies_flat(value, builder)]
-    if len(values) == 1:
-        if not alike or op not in on_panels.UNARY_KERNELS:
-            return False
+def _repeated(array: Array, shape: tuple[int, ...], builder: Builder) -> Location | None:
+    """A constant in the result's shape: its own, or written out where that makes many of short lines one long one."""
+    if array.shape == shape:
+        return builder.fixed(array)
+    if math.prod(shape) > _MOST_REPEATED or shape[-1] >= VECTOR_LANES:
+        return None
+
+    def repeat(source: Array) -> Array:
+        made = aligned(math.prod(shape) + VECTOR_LANES, F32)
+        made[: math.prod(shape)] = np.broadcast_to(source, shape).reshape(-1)
+        return made
+
+    return Location(Fixed(builder.weights.packed(array, ("repeated", shape), repeat)))
+
+
+def _flat(node: Node, builder: Builder, op: str, values: list[Value]) -> bool:
+    """The node on rows as they lie, where all of its operands have as many elements as the result, or are constant."""
+    shape = node[0].shape
+    alike = [value for value in values if value.shape == shape and _lies_flat(value, builder)]
+    if alike and len(values) == 1 and op in on_panels.UNARY_KERNELS:
         x = builder.rows(values[0])
         _emit_flat(node, builder, on_panels.UNARY_KERNELS[op], x, _numbers(node), ())
         return True
-    if op not in on_panels.BINARY or not alike:
+    if not alike or len(values) != 2 or op not in on_panels.BINARY:
         return False
-    if len(alike) == len(values):
-        first, second = builder.rows(values[0]), builder.rows(values[1])
-        kernel = on_panels.BINARY_KERNELS[op, "panel"]
-        _emit_flat(node, builder, kernel, first, {"b": place_of(second)}, buffers(second))
+    first, second = (builder.rows(value) if value in alike else None for value in values)
+    if first is None or second is None:
+        return _flat_with_constant(node, builder, op, values, first or second)
+    kernel = on_panels.BINARY_KERNELS[op, "panel"]
+    _emit_flat(node, builder, kernel, first, {"b": place_of(second)}, buffers(second))
+    return True
+
+
+def _flat_with_constant(node: Node, builder: Builder, op: str, values: list[Value], x: Tensor | None) -> bool:
+    """The same where the operand beside x is a constant: one number, or written out if it is the second."""
+    is_second = values[0] in builder.tensors and builder.tensors[values[0]] is x
+    array = values[1 if is_second else 0].array
+    if x is None or array is None:
+        return False
+    if array.size == 1:
+        other: dict[str, Field] = {"b": builder.fixed(array)}
+        form = "row" if is_second else "reversed"
+        _emit_flat(node, builder, on_panels.BINARY_KERNELS[op, form], x, other, ())
         return True
-    number = values[0] if alike[0] is values[1] or alike[0] == values[1] else values[1]
-    if number.array is None or number.array.size != 1:
+    written = _repeated(array, node[0].shape, builder) if is_second else None
+    if written is None:
         return False
-    form = "reversed" if number == values[0] else "row"
-    other: dict[str, Field] = {"b": builder.fixed(number.array)}
-    _emit_flat(node, builder, on_panels.BINARY_KERNELS[op, form], builder.rows(alike[0]), other, ())
+    _emit_flat(node, builder, on_panels.BINARY_KERNELS[op, "panel"], x, {"b": written}, ())
     return True
 
 
@@ -217,24 +245,33 @@ def _on_rows(node: Node, builder: Builder) -> Lowered:
     return None
 
 
+def _meaning(node: Node) -> tuple[str, list[Value]]:
+    """The operation as the kernels of panels know it, and its operands."""
+    values = [required(node, place) for place in range(len(node.inputs))]
+    if node.op == "gelu" and node.attrs["approximate"] == "tanh":
+        return "gelu_tanh", values
+    exponent = values[1].array if node.op == "Pow" else None
+    if exponent is not None and exponent.size == 1 and exponent == 2 and values[0].shape == node[0].shape:
+        return "Square", values[:1]
+    return node.op, values
+
+
 def _lower(node: Node, builder: Builder) -> Lowered:
-    op = "gelu_tanh" if node.op == "gelu" and node.attrs["approximate"] == "tanh" else node.op
-    floats = all(value is not None and value.dtype == F32 for value in node.inputs)
-    if floats and node[0].shape and _flat(node, builder, op):
+    op, values = _meaning(node)
+    floats = all(value.dtype == F32 for value in values)
+    if floats and node[0].shape and _flat(node, builder, op, values):
         return None
-    if op in on_panels.BINARY and len(node.inputs) == 2 and floats and _binary_on_panels(node, builder):
+    if op in on_panels.BINARY and len(values) == 2 and floats and _binary_on_panels(node, builder):
         return None
-    if op in on_panels.UNARY_KERNELS and floats and node[0].shape:
-        value = required(node, 0)
-        # Where the rows table has no body for it, making a panel of the operand is still cheaper than leaving.
-        if builder.is_panel(value) or (op, ("f32",), "f32") not in on_rows.KERNELS:
-            a = builder.panel(value)
-            _emit_panel(node, builder, on_panels.UNARY_KERNELS[op], a, _numbers(node), ())
-            return None
+    # Where the rows table has no body for it, making a panel of the operand is still cheaper than leaving.
+    is_apart = builder.is_panel(values[0]) or (node.op, ("f32",), "f32") not in on_rows.KERNELS
+    if op in on_panels.UNARY_KERNELS and floats and node[0].shape and is_apart:
+        _emit_panel(node, builder, on_panels.UNARY_KERNELS[op], builder.panel(values[0]), _numbers(node), ())
+        return None
     return _on_rows(node, builder)
 
 
-_OPS = sorted(
-    {*on_panels.UNARY_KERNELS, *on_panels.BINARY, *(op for op, _, _ in on_rows.TABLE)} - {"gelu_tanh"}
-)
+# What `_meaning` makes of others.
+_MADE = {"gelu_tanh", "Square"}
+_OPS = sorted({*on_panels.UNARY_KERNELS, *on_panels.BINARY, *(op for op, _, _ in on_rows.TABLE)} - _MADE)
 LOWERINGS = tuple(OpLowering(op, _lower) for op in _OPS)

@@ -59,7 +59,7 @@ def _pixels(node: Node, builder: Builder) -> Lowered:
 
 
 def _float_panel(node: Node, value: Value, builder: Builder) -> None:
-    panel, shape = builder.new_panel(value.shape), value.shape
+    panel, shape = builder.result(value), value.shape
     places = image_place(builder.images[value], shape), panel_place(panel)
     _emit(node, builder, move_pixels, places, shape, -(-shape[1] // CHUNK))
     builder.panels[value] = panel

@@ -10,12 +10,13 @@ import numpy as np
 from engine.graph.ir import Node, Value
 from engine.kernels.plain.copy import COPY, copy_rows
 from engine.kernels.plain.gather import ELEMENTS, SLICES, gather_elements, gather_slices
-from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
+from engine.lowering.builder import Builder, Lowered, OpLowering, Strided, buffers, place_of
 from engine.lowering.ops._products import optional, required
 from engine.plan.steps import Field, Layer, Location, Record, Tensor
 
 # Bytes of elements that there are copies for.
 ITEMS = (1, 4, 8)
+_LINE = 64
 
 
 def places(builder: Builder, sizes: Sequence[int], *strides: Sequence[int]) -> Location:
@@ -28,22 +29,19 @@ def row_strides(shape: Sequence[int], item: int) -> list[int]:
     return [item * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def copied(
-    node: Node,
-    builder: Builder,
-    source: tuple[Tensor, int, Sequence[int]],
-    target: tuple[Tensor, int, Sequence[int]],
-    shape: Sequence[int],
-) -> None:
-    """A step that copies a block of `shape` between places given as (tensor, offset, strides), in bytes."""
-    (x, x_offset, x_strides), (y, y_offset, y_strides) = source, target
-    axes = _merged(shape, x_strides, y_strides)
+def copied(node: Node, builder: Builder, source: Strided, target: Strided, shape: Sequence[int]) -> None:
+    """A step that copies a block of `shape` between two places."""
+    x, y = source.tensor, target.tensor
+    axes = _merged(shape, source.strides, target.strides)
+    if axes[-1][0] * x.dtype.itemsize < _LINE:
+        # A line of a few numbers is not worth a tile.
+        axes.append(axes.pop(max(range(len(axes)), key=lambda axis: axes[axis][0])))
     *leading, (count, x_stride, y_stride) = axes
     sizes, steps_x, steps_y = ([axis[i] for axis in leading] for i in range(3))
     item = x.dtype.itemsize
     fields: dict[str, Field | Record] = {
-        "x": place_of(x).shifted(x_offset),
-        "y": place_of(y).shifted(y_offset),
+        "x": place_of(x).shifted(source.offset),
+        "y": place_of(y).shifted(target.offset),
         "item": item,
         "count": count,
         "x_stride": x_stride,
@@ -83,8 +81,25 @@ def _unfit(*values: Value) -> str | None:
     return None if sizes <= set(ITEMS) else f"no copies of {values[0].dtype}"
 
 
-def _whole(tensor: Tensor) -> tuple[Tensor, int, list[int]]:
-    return tensor, 0, row_strides(tensor.shape or (), tensor.dtype.itemsize)
+def whole(tensor: Tensor) -> Strided:
+    """All elements as they lie."""
+    return Strided(tensor, 0, tuple(row_strides(tensor.shape or (), tensor.dtype.itemsize)))
+
+
+def _elements(value: Value, builder: Builder) -> Strided:
+    """Where a value's elements lie, uncopied if they are so yet."""
+    is_open = value in builder.strided and value in builder.later
+    return builder.strided[value] if is_open else whole(builder.rows(value))
+
+
+def _moved(node: Node, builder: Builder, source: Strided) -> None:
+    """These elements are the result, and are copied when somebody asks for them as rows."""
+    value = node[0]
+
+    def copy() -> None:
+        copied(node, builder, source, whole(builder.new_rows(value)), value.shape)
+
+    builder.strided[value], builder.later[value] = source, copy
 
 
 def _transpose(node: Node, builder: Builder) -> Lowered:
@@ -92,9 +107,8 @@ def _transpose(node: Node, builder: Builder) -> Lowered:
     reason = _unfit(value)
     if reason is not None:
         return reason
-    x, y = builder.rows(value), builder.new_rows(node[0])
-    strides = row_strides(value.shape, value.dtype.itemsize)
-    copied(node, builder, (x, 0, [strides[axis] for axis in node.attrs["perm"]]), _whole(y), node[0].shape)
+    x = _elements(value, builder)
+    _moved(node, builder, Strided(x.tensor, x.offset, tuple(x.strides[axis] for axis in node.attrs["perm"])))
     return None
 
 
@@ -104,12 +118,12 @@ def slice_rows(node: Node, builder: Builder) -> Lowered:
     reason = _unfit(value)
     if reason is not None:
         return reason
-    x, y = builder.rows(value), builder.new_rows(node[0])
-    strides, offset = row_strides(value.shape, value.dtype.itemsize), 0
+    x = _elements(value, builder)
+    strides, offset = list(x.strides), x.offset
     for axis, start, step in zip(*(node.attrs[name] for name in ("axes", "starts", "steps")), strict=True):
         offset += start * strides[axis]
         strides[axis] *= step
-    copied(node, builder, (x, offset, strides), _whole(y), node[0].shape)
+    _moved(node, builder, Strided(x.tensor, offset, tuple(strides)))
     return None
 
 
@@ -121,7 +135,8 @@ def _expand(node: Node, builder: Builder) -> Lowered:
     x, y = builder.rows(value), builder.new_rows(node[0])
     own = row_strides(value.shape, value.dtype.itemsize)
     strides = [0 if size == 1 else stride for size, stride in zip(value.shape, own, strict=True)]
-    copied(node, builder, (x, 0, [0] * (len(shape) - len(strides)) + strides), _whole(y), shape)
+    source = Strided(x, 0, (*[0] * (len(shape) - len(strides)), *strides))
+    copied(node, builder, source, whole(y), shape)
     return None
 
 
@@ -130,12 +145,13 @@ def _concat(node: Node, builder: Builder) -> Lowered:
     reason = _unfit(*values)
     if reason is not None:
         return reason
-    tensors, y = [builder.rows(value) for value in values], builder.new_rows(node[0])
-    strides = row_strides(node[0].shape, node[0].dtype.itemsize)
-    offset = 0
-    for value, x in zip(values, tensors, strict=True):
-        copied(node, builder, _whole(x), (y, offset, strides), value.shape)
-        offset += value.shape[node.attrs["axis"]] * strides[node.attrs["axis"]]
+    parts, y = [_elements(value, builder) for value in values], whole(builder.new_rows(node[0]))
+    offset, axis = 0, node.attrs["axis"]
+    for value, x in zip(values, parts, strict=True):
+        # A part may have been made in its place: see side_by_side.
+        if place_of(x.tensor).shifted(x.offset) != place_of(y.tensor).shifted(offset):
+            copied(node, builder, x, Strided(y.tensor, offset, y.strides), value.shape)
+        offset += value.shape[axis] * y.strides[axis]
     return None
 
 
@@ -149,11 +165,11 @@ def _pad(node: Node, builder: Builder) -> Lowered:
         return reason
     number = np.zeros(1, value.dtype) if fill is None or fill.array is None else fill.array.reshape(1)
     x, y = builder.rows(value), builder.new_rows(node[0])
-    strides = row_strides(node[0].shape, value.dtype.itemsize)
-    constant = Tensor(value.dtype, (1,), builder.fixed(number))
-    copied(node, builder, (constant, 0, [0] * len(strides)), _whole(y), node[0].shape)
-    offset = sum(before * stride for before, stride in zip(pads, strides, strict=False))
-    copied(node, builder, _whole(x), (y, offset, strides), value.shape)
+    target = whole(y)
+    constant = Strided(Tensor(value.dtype, (1,), builder.fixed(number)), 0, (0,) * len(target.strides))
+    copied(node, builder, constant, target, node[0].shape)
+    offset = sum(before * stride for before, stride in zip(pads, target.strides, strict=False))
+    copied(node, builder, whole(x), Strided(y, offset, target.strides), value.shape)
     return None
 
 

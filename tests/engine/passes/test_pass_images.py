@@ -268,3 +268,34 @@ def test_what_is_read_as_bytes_and_as_numbers_is_computed_once() -> None:
     x_in = np.random.default_rng(5).integers(-9, 9, IMAGE).astype(np.float32) / 8
     after = check(b, {"x": x_in}, exact=True)
     assert graph.census(after)["quantized_linear"] == 3
+
+
+def test_channels_are_joined_as_features() -> None:
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, IMAGE)
+    first = b.op("Relu", b.op("Conv", x, _weights(b, 8, 4, 1, 1)))
+    other = b.op("Concat", first, x, b.op("Conv", x, _weights(b, 5, 4, 1, 1)), axis=1)
+    b.output(b.op("Conv", other, _weights(b, 6, 17, 1, 1)))
+    check(b, {"x": random(*IMAGE)}, {"pixels": 1, "concat_pixels": 1, "linear": 3, "image": 1}, atol=1e-4)
+
+
+def test_slices_of_channels_are_slices_of_features() -> None:
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, IMAGE)
+    both = b.op("Conv", x, _weights(b, 8, 4, 1, 1))
+    one, two = b.ops("Split", both, b.weight(np.array([3, 5], np.int64)), count=2, axis=1)
+    b.output(b.op("Conv", one, _weights(b, 6, 3, 1, 1)))
+    b.output(b.op("Conv", two, _weights(b, 6, 5, 1, 1)))
+    check(b, {"x": random(*IMAGE)}, {"pixels": 1, "Slice": 2, "linear": 3, "image": 2}, atol=1e-4)
+
+
+@pytest.mark.parametrize("perm", [(0, 1, 3, 4, 2), (0, 3, 4, 1, 2), (0, 4, 1, 3, 2)])
+def test_heads_split_features_and_take_their_sigmoid_in_the_product(perm: tuple[int, ...]) -> None:
+    b = ModelBuilder(17)
+    x = b.input("x", np.float32, IMAGE)
+    y = b.op("Conv", x, _weights(b, 15, 4, 1, 1), _weights(b, 15))
+    split = b.op("Reshape", y, b.weight(np.array([1, 3, 5, 6, 7], np.int64)))
+    b.output(b.op("Sigmoid", b.op("Transpose", split, perm=list(perm))))
+    wanted = {"pixels": 1, "linear": 1, "Reshape": 1, "Transpose": 1}
+    after = check(b, {"x": random(*IMAGE)}, wanted, atol=1e-4)
+    assert node_of(after, "linear").attrs["activation"] == "sigmoid"
