@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.jit import call_by_address, kernel, record
+from engine.jit import call_by_address, inner, kernel, record
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, gather, windows_of
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.simd.arithmetic import least
@@ -33,9 +33,10 @@ FUSED = np.dtype(
 )
 fused_of = record(FUSED)
 _RECORD = PRODUCT.itemsize
+RECORD_BYTES = -(-_RECORD // 64) * 64
 _X, _X_PANEL = (int(PRODUCT.fields[name][1]) for name in ("x", "x_panel"))  # type: ignore[index]
 # In front of the panel in scratch: runs, and the product's record.
-_FRONT = RUNS_BYTES + -(-_RECORD // 64) * 64
+_FRONT = RUNS_BYTES + RECORD_BYTES
 
 
 def scratch_bytes(panel_bytes: int, product_scratch: int) -> int:
@@ -44,6 +45,16 @@ def scratch_bytes(panel_bytes: int, product_scratch: int) -> int:
 
 
 _run_kernel = call_by_address(4)
+
+
+@inner
+def run_product(product: int, kernel: int, own: int, x: int, tile: int, tiles: int, scratch: int) -> None:
+    """So many tiles from `tile` on of a product, all of whose panels are the one at x; its record is copied to `own`."""
+    for at in range(0, _RECORD, 8):
+        write_i64(read_i64(product + at), own + at)
+    write_i64(x, own + _X)
+    write_i64(0, own + _X_PANEL)
+    _run_kernel(kernel, own, tile, tile + tiles, scratch)
 
 
 @kernel("convolution")
@@ -62,9 +73,5 @@ def convolve(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
                 gather(w, w.x + read_i32(w.offsets + 4 * tap), y, w.channels, scratch, count)
                 y += w.channels * w.row_bytes
             last = panel
-        for at in range(0, _RECORD, 8):
-            write_i64(read_i64(a.product + at), own + at)
-        write_i64(x, own + _X)
-        write_i64(0, own + _X_PANEL)
-        begin, end = panel * a.strips + first, panel * a.strips + least(first + a.part_strips, a.strips)
-        _run_kernel(a.kernel, own, begin, end, x + a.panel_bytes)
+        strips = least(a.part_strips, a.strips - first)
+        run_product(a.product, a.kernel, own, x, panel * a.strips + first, strips, x + a.panel_bytes)

@@ -9,7 +9,7 @@ import numpy as np
 from engine.jit import inner
 from engine.kernels.simd.arithmetic import fused_multiply_add, maximum, select, splat_f32
 from engine.kernels.simd.arithmetic import minimum as lesser
-from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent, sigmoid
+from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent, sigmoid, silu
 
 # Numbers of the activations, as the epilogue's record and the lowering know them.
 ACTIVATIONS = {
@@ -60,7 +60,7 @@ def activated(p: Any, x: Any) -> Any:
     elif p.activation == 5:
         y = sigmoid(x)
     elif p.activation == 6:
-        y = x * sigmoid(x)
+        y = silu(x)
     elif p.activation == 11:
         y = x * sigmoid(splat_f32(p.first_number) * x)
     else:

@@ -170,11 +170,11 @@ class Seen:
         behind = quad_margin(self.lanes.row_bytes) if self.is_bytes else 0
         return rows * self.lanes.row_bytes + max(behind, 64)
 
-    def fields(self, planes: Buffer) -> dict[str, Field | Record | Kernel]:
-        """The record of windows, but for where they go."""
+    def fields(self, planes: Buffer | None) -> dict[str, Field | Record | Kernel]:
+        """The record of windows, but for where they go, and where planes are if that is decided at run time."""
         window = self.window
         return {
-            "x": Location(planes),
+            "x": 0 if planes is None else Location(planes),
             "image_bytes": 4 * self.channels * window.channel,
             "channel_bytes": 4 * window.channel,
             "offsets": tap_offsets(window),

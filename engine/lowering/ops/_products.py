@@ -25,6 +25,7 @@ from engine.kernels.products.finishers import FINISHERS, Table, finisher_of
 from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
+from engine.lowering.ops._banded import Called, bands_for, emit_in_bands
 from engine.lowering.ops._images import Seen, emit_planes
 from engine.lowering.ops._requantise import requantise_fields
 from engine.lowering.panels import Panel
@@ -231,17 +232,22 @@ def _emit_over_windows(
 ) -> None:
     """The product's step where it lays out its windows itself."""
     strips, panels, source = product.packed.strips, seen.lanes.panels, seen.node
+    row, width, bands = product.choice.row, seen.lanes.width, bands_for(builder, seen)
+    if bands is not None:
+        called = Called(args, row.kernels[width], row.scratch(width), reads, y.buffers)
+        emit_in_bands(builder, layer, seen, bands, called)
+        return
     planes = emit_planes(
         source, builder, required(source, 0), seen.channels, optional(source, 1), seen.window
     )
     parts = min(-(-PARTS_EACH * builder.machine.members // panels), max(1, strips // LEAST_STRIPS))
     part_strips = -(-strips // parts)
     parts = -(-strips // part_strips)
-    scratch = product.choice.row.scratch(seen.lanes.width)
+    scratch = row.scratch(width)
     fields: dict[str, Field | Record | Kernel] = {
         "windows": Record(WINDOWS, seen.fields(planes)),
         "product": Record(PRODUCT, {**args, "panel_block": 1}),
-        "kernel": product.choice.row.kernels[seen.lanes.width],
+        "kernel": row.kernels[width],
         "strips": strips,
         "parts": parts,
         "part_strips": part_strips,

@@ -1,6 +1,6 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or fused, winograd, depthwise, depthwise_flat, depthwise_flat_rounded,
+`python convolution_pages.py windows` (or fused, banded, winograd, depthwise, depthwise_flat, depthwise_flat_rounded,
 quantized_depthwise, depthwise_quads, largest_quads, moves) runs all windows and ends with exit code 0.
 """
 
@@ -17,6 +17,8 @@ from kernel_runs import Array
 
 from engine.jit import Kernel
 from engine.kernels.convolution import depthwise, winograd, winograd_results
+from engine.kernels.convolution.banded import BANDED, convolve_bands
+from engine.kernels.convolution.bands import Bands
 from engine.kernels.convolution.flat import depthwise_flat
 from engine.kernels.convolution.flat_places import FLAT, Flat
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
@@ -141,10 +143,9 @@ class Run:
         args = self.record(WINDOWS, {**self.seen(channels), **place})
         call(to_windows, args, lanes.panels * w.taps, self.room(SCRATCH))
 
-    def fused(self) -> None:
-        """With a dense product of more rows than one strip."""
-        w, lanes, results = self.window, self.after, 14
-        k, kernel = CHANNELS * w.taps, DENSE.kernels[lanes.width]
+    def product(self, lanes: Lanes, k: int) -> dict[str, int]:
+        """A dense product of more rows than one strip, as who calls it has it."""
+        results, kernel = 14, DENSE.kernels[lanes.width]
         packed = DENSE.pack(np.ones((results, k), np.float32))
         panel = panel_rows(results) * lanes.row_bytes
         last = {"m": results, "row_bytes": lanes.row_bytes, "y_panel": panel}
@@ -162,11 +163,44 @@ class Run:
                 EPILOGUE, {**last, "finisher": finisher_of(FINISHERS, last).address}
             ).ctypes.data,
         }
-        fields = {"windows": self.record(WINDOWS, self.seen(CHANNELS)).ctypes.data, "kernel": kernel.address}
-        fields |= {"product": self.record(PRODUCT, product).ctypes.data, "strips": packed.strips}
-        fields |= {"parts": packed.strips, "part_strips": 1, "panel_bytes": k * lanes.row_bytes + 64}
+        fields = {"product": self.record(PRODUCT, product).ctypes.data, "strips": packed.strips}
+        return {**fields, "kernel": kernel.address}
+
+    def fused(self) -> None:
+        w, lanes = self.window, self.after
+        fields = self.product(lanes, CHANNELS * w.taps)
+        strips = fields["strips"]
+        fields |= {"windows": self.record(WINDOWS, self.seen(CHANNELS)).ctypes.data, "parts": strips}
+        fields |= {"part_strips": 1, "panel_bytes": CHANNELS * w.taps * lanes.row_bytes + 64}
         size = scratch_bytes(fields["panel_bytes"], DENSE.scratch(lanes.width))
-        call(convolve, self.record(FUSED, fields), packed.strips * lanes.panels, self.room(size))
+        call(convolve, self.record(FUSED, fields), strips * lanes.panels, self.room(size))
+
+    def banded(self) -> None:
+        """The planes of bands of one panel and of two, of one image."""
+        lanes = Lanes(1, self.after.inner)
+        for panels in (1, 2):
+            bands = Bands(self.window, panels, lanes.panels, lanes.width, CHANNELS)
+            w = bands.window
+            own = {"channel_bytes": 4 * w.channel, "plane_bytes": 4 * w.plane, "rows": w.rows}
+            seen = {
+                "channel_bytes": 4 * w.channel,
+                "offsets": self.fence(4 * np.asarray(w.offsets(), np.int32)),
+            }
+            seen |= {"taps": w.taps, "channels": CHANNELS, "plane_pitch": w.pitch, "width": w.result[1]}
+            seen |= {
+                "pixels": lanes.inner,
+                "images": 1,
+                "lane_pitch": lanes.pitch,
+                "row_bytes": lanes.row_bytes,
+            }
+            fields = self.product(lanes, CHANNELS * w.taps)
+            fields |= {"planes": self.record(PLANES, {**self.planes(CHANNELS), **own}).ctypes.data}
+            fields |= {"windows": self.record(WINDOWS, seen).ctypes.data, "image_panels": lanes.panels}
+            fields |= {"bands": bands.count, "band": panels}
+            windows = CHANNELS * w.taps * lanes.row_bytes + 64
+            places = bands.places(self.before.width, windows, DENSE.scratch(lanes.width))
+            size = places.pop("size")
+            call(convolve_bands, self.record(BANDED, {**fields, **places}), bands.count, self.room(size))
 
     def winograd(self) -> None:
         """For windows of 4 x 4 at stride 2: tiles of the results of 3 x 3 at stride 1, the last of which may be cut."""
@@ -315,6 +349,8 @@ def main(kind: str) -> None:
                 tried.moves()
             elif kind == "fused":
                 tried.fused()
+            elif kind == "banded":
+                tried.banded()
             elif kind == "winograd":
                 tried.winograd()
             elif kind in ("depthwise_flat", "depthwise_flat_rounded"):

@@ -44,7 +44,16 @@ def test_product_stays_within_its_arrays(family: str) -> None:
     "kind",
     [
         *("depthwise_flat", "depthwise_flat_rounded"),
-        *("windows", "fused", "winograd", "depthwise", "quantized_depthwise", "moves", "largest_quads"),
+        *(
+            "windows",
+            "fused",
+            "banded",
+            "winograd",
+            "depthwise",
+            "quantized_depthwise",
+            "moves",
+            "largest_quads",
+        ),
         *(["depthwise_quads"] if HAS_NARROWING else []),
     ],
 )

@@ -9,8 +9,11 @@ import pytest
 from kernel_runs import call
 from scipy import special
 
-from engine.kernels.elementwise.panel import PANEL, UNARY_KERNELS
+from engine.jit import kernel
+from engine.kernels.elementwise.panel import PANEL, UNARY_KERNELS, panel_of
 from engine.kernels.row import aligned
+from engine.kernels.simd.mathematics import silu
+from engine.kernels.simd.memory import load_f32, store_f32
 
 # Name, function in float64, bound in ULP of the result (or absolute, below the smallest normal).
 FUNCTIONS: list[tuple[str, Callable[[np.ndarray], np.ndarray], float]] = [
@@ -49,6 +52,33 @@ def test_gelu_is_within_its_bound() -> None:
     assert np.array_equal(got[x == np.inf], x[x == np.inf])
     assert (got[x == -np.inf] == 0).all(), "its limit"
     assert np.isnan(_apply("gelu", np.full(16, np.nan, np.float32))).all()
+
+
+@kernel("test_silu")
+def _silu_of_vectors(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    e = panel_of(args)
+    for at in range(64 * tile_begin, 64 * tile_end, 64):
+        store_f32(silu(load_f32(e.a + at)), e.y + at)
+
+
+def test_silu_is_within_its_bound() -> None:
+    x = _all_exponents()
+    rows = -(-x.size // 16)
+    source, result = aligned((rows, 16), np.float32), aligned((rows, 16), np.float32)
+    source.reshape(-1)[: x.size] = x
+    source[-1, -1] = np.nan
+    args = np.zeros(1, PANEL)
+    args["a"], args["y"] = source.ctypes.data, result.ctypes.data
+    call(_silu_of_vectors, args, 0, rows)
+    got, wide = result.reshape(-1), source.reshape(-1).astype(np.float64)
+    with np.errstate(all="ignore"):
+        exact = wide * special.expit(wide)
+    usual = (wide >= -87) & np.isfinite(wide)
+    unit = np.maximum(np.spacing(np.abs(exact[usual]).astype(np.float32)).astype(np.float64), 2.0**-149)
+    assert (np.abs(got[usual] - exact[usual]) <= 3 * unit).all()
+    assert (np.abs(got[wide < -87]) < 2e-36).all(), "its limit"
+    assert (got[wide == np.inf] == np.inf).all()
+    assert np.isnan(got[-1])
 
 
 def _all_exponents() -> np.ndarray:
