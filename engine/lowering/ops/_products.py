@@ -26,6 +26,7 @@ from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
 from engine.lowering.ops._banded import Called, bands_for, emit_in_bands
+from engine.lowering.ops._grouped import Groups, emit_groups
 from engine.lowering.ops._images import Seen, emit_planes
 from engine.lowering.ops._requantise import requantise_fields
 from engine.lowering.panels import Panel
@@ -122,6 +123,7 @@ class Product:
     epilogue   fields of its own: bias, scale
     start      first sums of every row, for integer products
     constants  scale and float32 bias of integer sums, where both are known before run time
+    groups     where it is made of a product for each
     """
 
     x: Panel | Seen
@@ -131,6 +133,7 @@ class Product:
     residual: Value | None
     start: Location | None = None
     constants: tuple[Array, Array | None] | None = None
+    groups: Groups | None = None
 
 
 def single_quantisation(node: Node) -> tuple[float, int] | None:
@@ -197,10 +200,14 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "epilogue": epilogue_record(fields, choice.row.finishers, product.constants),
     }
     kernel = choice.row.kernels[lanes.width]
+    reason = choice.reason if product.groups is None else f"{choice.reason}, {product.groups.count} groups"
     layer = Layer(
-        node.name, node.op, kernel.name, 1, packed.sparsity, choice.reason, choice.runners_up, choice.cost_ns
+        node.name, node.op, kernel.name, 1, packed.sparsity, reason, choice.runners_up, choice.cost_ns
     )
-    if isinstance(x, Seen):
+    if product.groups is not None:
+        called = Called(args, kernel, choice.row.scratch(lanes.width), reads, y.buffers)
+        emit_groups(builder, layer, product.groups, x, y, called)
+    elif isinstance(x, Seen):
         _emit_over_windows(builder, layer, product, x, args, reads, y)
     else:
         decided = builder.deciding_lanes(required(node, 0).shape, choice.row.operand)
@@ -276,7 +283,7 @@ def product_epilogue(
     fields: dict[str, Field] = {
         **product.epilogue,
         **store_fields(node.attrs.get("store")),
-        "m": product.packed.m,
+        "m": product.packed.m if product.groups is None else product.groups.rows,
         **activation_fields(node.attrs["activation"]),
         "y": y.location,
         "y_panel": y.panel_bytes,

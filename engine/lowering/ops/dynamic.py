@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from engine.graph.ir import Node
@@ -121,7 +123,8 @@ def _linear(node: Node, builder: Builder) -> Lowered:
         **epilogue_bias(node, builder, 5, operands.packed.m),
     }
     x, packed, choice = operands.x, operands.packed, operands.choice
-    emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 6), Location(start)))
+    product = Product(x, packed, choice, epilogue, optional(node, 6), Location(start))
+    emit_product(node, builder, replace(product, groups=operands.groups))
     return None
 
 

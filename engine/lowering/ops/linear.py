@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from engine.kernels.column_blocks_f32.pack import alive_blocks
 from engine.kernels.row import Array, PackedWeights, ProductShape
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.choose import Choice
+from engine.lowering.ops._grouped import Groups, Weights, split
 from engine.lowering.ops._images import Seen
 from engine.lowering.ops._products import (
     STRIP_MARGIN,
@@ -80,9 +81,14 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     shape = ProductShape(m, k, facts.nonzeros, lanes, alive_4x1=fours, alive_8x1=eights)
     choice = product_choice(builder, "f32", shape)
     epilogue = epilogue_bias(node, builder, 2, m)
-    tiles = tiled(node, builder, shape, choice)
+    groups = split(node, builder, Weights(weights, lambda a: weight_matrix(node, a)), shape, choice)
+    tiles = tiled(node, builder, shape, choice if groups is None else groups.choice)
     if tiles is not None:
         emit_tiled(node, builder, weights, tiles, epilogue)
+        return None
+    if groups is not None:
+        product = Product(groups.x, groups.packed, groups.choice, epilogue, optional(node, 3))
+        emit_product(node, builder, replace(product, groups=groups.groups))
         return None
     x = operand(builder, value, choice.row)
     packed = builder.weights.lasting(
@@ -112,6 +118,7 @@ class IntegerOperands:
     packed: PackedWeights
     choice: Choice
     row_sums: Array
+    groups: Groups | None = None
 
 
 def integer_operands(node: Node, builder: Builder, weights: Array) -> IntegerOperands:
@@ -124,6 +131,9 @@ def integer_operands(node: Node, builder: Builder, weights: Array) -> IntegerOpe
     )
     shape = ProductShape(m, k, facts.nonzeros, builder.deciding_lanes(value.shape, "u8"), facts.alive_quads)
     choice = product_choice(builder, "u8", shape)
+    groups = split(node, builder, Weights(weights, lambda a: signed_weights(node, a)), shape, choice)
+    if groups is not None:
+        return IntegerOperands(groups.x, groups.packed, groups.choice, facts.row_sums, groups.groups)
     x = operand(builder, value, choice.row)
     packed = builder.weights.lasting(
         weights,
@@ -165,7 +175,8 @@ def _quantized_linear(node: Node, builder: Builder) -> Lowered:
         step, zero_point = node.attrs["summed"]
         epilogue |= {"summed_step": float(step), "summed_zero": int(zero_point)}
     x, packed, choice, first = operands.x, operands.packed, operands.choice, Location(Fixed(start))
-    product = Product(x, packed, choice, epilogue, optional(node, 5), first, (scale, bias))
+    constants = (scale, bias)
+    product = Product(x, packed, choice, epilogue, optional(node, 5), first, constants, operands.groups)
     emit_product(node, builder, product)
     return None
 

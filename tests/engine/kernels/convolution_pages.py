@@ -1,7 +1,8 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or fused, banded, winograd, depthwise, depthwise_flat, depthwise_flat_rounded,
-quantized_depthwise, depthwise_quads, largest_quads, moves) runs all windows and ends with exit code 0.
+`python convolution_pages.py windows` (or fused, grouped, banded, winograd, depthwise, depthwise_flat,
+depthwise_flat_rounded, quantized_depthwise, depthwise_quads, largest_quads, moves) runs all windows and ends
+with exit code 0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from guard_pages import MARGIN, Fenced
 from kernel_runs import Array
 
 from engine.jit import Kernel
-from engine.kernels.convolution import depthwise, winograd, winograd_results
+from engine.kernels.convolution import depthwise, grouped, winograd, winograd_results
 from engine.kernels.convolution.banded import BANDED, convolve_bands
 from engine.kernels.convolution.bands import Bands
 from engine.kernels.convolution.flat import depthwise_flat
@@ -174,6 +175,41 @@ class Run:
         fields |= {"part_strips": 1, "panel_bytes": CHANNELS * w.taps * lanes.row_bytes + 64}
         size = scratch_bytes(fields["panel_bytes"], DENSE.scratch(lanes.width))
         call(convolve, self.record(FUSED, fields), strips * lanes.panels, self.room(size))
+
+    def grouped(self) -> None:
+        """Three groups, of windows and of rows as they lie: weights and results of each behind the other's."""
+        w, lanes, groups, results = self.window, self.after, 3, 7
+        for seen, taps in ((None, 1), (self.seen(CHANNELS), w.taps)):
+            k, kernel = CHANNELS // groups * taps, DENSE.kernels[lanes.width]
+            one = DENSE.pack(np.ones((results, k), np.float32))
+            panel = panel_rows(groups * results) * lanes.row_bytes
+            last = {"m": results, "row_bytes": lanes.row_bytes, "y_panel": panel, "residual_panel": panel}
+            last |= {name: self.room(panel_bytes(lanes, groups * results)) for name in ("y", "residual")}
+            last |= {"bias": self.room(4 * (groups * results + MARGIN))}
+            last |= {"finisher": finisher_of(FINISHERS, last).address}
+            product = {"k": k, "row_bytes": lanes.row_bytes, "last_bytes": lanes.last_bytes}
+            product |= {"strips": one.strips, "panels": lanes.panels, "lanes": lanes.inner, "panel_block": 1}
+            product |= {"w": self.fence(np.stack([one.entries] * groups))}
+            product |= {"epilogue": self.record(EPILOGUE, last).ctypes.data}
+            fields = {"product": self.record(PRODUCT, product).ctypes.data, "kernel": kernel.address}
+            fields |= {"groups": groups, "parts": 2, "part_groups": 2, "strips": one.strips}
+            fields |= {"rows": results, "w_group": one.entries.nbytes, "y_group": results * lanes.row_bytes}
+            fields |= {"residual_group": results * lanes.row_bytes}
+            if seen is None:
+                x = self.room(panel_bytes(lanes, CHANNELS))
+                fields |= {"x": x, "x_panel": panel_rows(CHANNELS) * lanes.row_bytes}
+                fields |= {"x_group": CHANNELS // groups * lanes.row_bytes}
+            else:
+                windows = self.record(WINDOWS, {**seen, "channels": CHANNELS // groups})
+                fields |= {"windows": windows.ctypes.data, "panel_bytes": (k + 15) * lanes.row_bytes}
+                fields |= {"x_group": 4 * (CHANNELS // groups) * w.channel}
+            size = grouped.scratch_bytes(fields.get("panel_bytes", 0), DENSE.scratch(lanes.width))
+            call(
+                grouped.convolve_groups,
+                self.record(grouped.GROUPED, fields),
+                2 * lanes.panels,
+                self.room(size),
+            )
 
     def banded(self) -> None:
         """The planes of bands of one panel and of two, of one image."""
@@ -343,16 +379,8 @@ def main(kind: str) -> None:
     for sizes in TILES_TRIED if kind == "winograd" else WINDOWS_TRIED:
         for at_end in (True, False):
             tried = Run(window_of(sizes), at_end=at_end)
-            if kind == "windows":
-                tried.windows()
-            elif kind == "moves":
-                tried.moves()
-            elif kind == "fused":
-                tried.fused()
-            elif kind == "banded":
-                tried.banded()
-            elif kind == "winograd":
-                tried.winograd()
+            if kind in ("windows", "moves", "fused", "grouped", "banded", "winograd"):
+                getattr(tried, kind)()
             elif kind in ("depthwise_flat", "depthwise_flat_rounded"):
                 tried.flat(rounded=kind == "depthwise_flat_rounded")
             elif kind.endswith("_quads"):
