@@ -5,6 +5,7 @@ cut into panels of `width` (16, 32 or 64); a row of a panel is 4 * width bytes.
 
     f32 panel    [panel][k][lane]            one float32 a lane
     u8 quads     [panel][k / 4][lane][4 k's] four features a lane: an operand of the quad product
+    bf16 pairs   [panel][k / 2][lane][2 k's] two features a lane, likewise
 
     outer 0 (s lanes, padded to pitch)  outer 1 ...
     |lane 0 .. s-1|pad| |lane pitch ..           pitch is a multiple of 16, so that sixteen lanes never
@@ -93,6 +94,11 @@ def panel_rows(k: int) -> int:
 def quad_rows(k: int) -> int:
     """Rows of a panel of u8 quads."""
     return -(-max(k, 1) // 4)
+
+
+def pair_rows(k: int) -> int:
+    """Rows of a panel of bfloat16 pairs."""
+    return -(-max(k, 1) // 2)
 
 
 def quad_margin(row_bytes: int) -> int:

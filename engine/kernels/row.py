@@ -78,7 +78,7 @@ class ProductRow:
     """One product kernel family at the active level.
 
     operand      "f32" or "u8": the activations it multiplies; "w8", "w4": float32 ones, by weights of so many bits
-    reads        the form they must lie in: "panel", "planes1" or "planes3" (f32), "quads" or "bytes" (u8)
+    reads        the form they must lie in: "panel", "pairs", "planes1" or "planes3" (f32), "quads" or "bytes" (u8)
     kernels      by panel width; a width may be missing
     pack         w[m, k] (float32, or int8; FewBits for those of few bits) -> PackedWeights
     k_steps      features -> steps of k that the kernel counts

@@ -28,7 +28,7 @@ from engine.kernels.movement.bytes import (
 )
 from engine.kernels.row import aligned
 from engine.lowering.panels import VECTORS_BEHIND, Panel, constant_panel, new_panel
-from engine.lowering.stored_planes import split_form, stored_form
+from engine.lowering.stored_planes import pairs_of_image, split_form, stored_form
 from engine.plan.steps import (
     Array,
     Buffer,
@@ -218,15 +218,20 @@ class Builder:
         return self._spread(value, quads, quads_to_lane_rows, rows=-(-quads.k // 64) * 64)
 
     def plane_panel(self, value: Value, form: str) -> Panel:
-        """The float32 value [..., k] in a form of bfloat16: "planes1", "planes3" or "rows"."""
+        """The float32 value [..., k] in a form of bfloat16: "pairs", "planes1", "planes3" or "rows"."""
         if (value, form) not in self.planes:
-            self._make(value)
-            self.planes[value, form] = stored_form(self, value, form) or split_form(self, value, form)
+            self.planes[value, form] = self._new_form(value, form)
         return self.planes[value, form]
+
+    def _new_form(self, value: Value, form: str) -> Panel:
+        if form == "pairs" and value in self.images and value not in self.panels:
+            return pairs_of_image(self, value)
+        self._make(value)
+        return stored_form(self, value, form) or split_form(self, value, form)
 
     def form(self, value: Value, reads: str) -> Panel:
         """The value in the form that a product row reads."""
-        if reads.startswith("planes"):
+        if reads == "pairs" or reads.startswith("planes"):
             return self.plane_panel(value, reads)
         forms = {"panel": self.panel, "quads": self.quad_panel, "bytes": self.byte_panel}
         return forms[reads](value)

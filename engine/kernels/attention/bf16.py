@@ -146,7 +146,7 @@ def _score_keys(rows: int) -> Callable[..., None]:
                 w, x = keys + 4 * row, q
                 sums = zero()
                 for _ in range(pairs):
-                    sums = step(sums, w, 4, x, 64)
+                    sums = step(sums, w, 4, x)
                     w += 64
                     x += 64
                 save(sums, scratch + (block + row) * 64, 64)
@@ -172,12 +172,12 @@ def _mix_values(rows: int) -> Callable[..., None]:
                 values = row_place(a.v, a.v_panel, group + key // 16) + rows_before + 2 * (key % 16)
                 for r in range(rows):
                     write_i32(read_u16(values + r * ROW_BYTES), last + 4 * r)
-                sums = step(sums, last, 4, scratch + 32 * key, 64)
+                sums = step(sums, last, 4, scratch + 32 * key)
             for block in range((count - 1) // 16 * 16, -1, -16):
                 values = row_place(a.v, a.v_panel, group + block // 16) + rows_before
                 p = scratch + 32 * block
                 for pair in range(least(16, count - block) // 2 - 1, -1, -1):
-                    sums = step(sums, values + 4 * pair, ROW_BYTES, p + 64 * pair, 64)
+                    sums = step(sums, values + 4 * pair, ROW_BYTES, p + 64 * pair)
             save(sums, context + row * 64, 64)
 
     return mix

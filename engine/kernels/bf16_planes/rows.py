@@ -1,9 +1,11 @@
-"""f32 panel to bfloat16: planes, the B tiles of products of bfloat16, and rows, of which attention reads its values.
+"""f32 panel to bfloat16: what products and attention of bfloat16 read.
 
+    pairs    [panel][pair of k][lane][2 k's]                             a panel's row is a pair, as it is a quad of bytes
     planes   [vector][k tile][plane][16 pairs of k][16 lanes][2 k's]     vector: sixteen lanes, counted over all panels
     rows     [two vectors][k][32 lanes]
 
-One plane for products in bfloat16, three (hi, mid, lo) for float32 by six products. Planes beyond k are zero.
+Pairs for vector registers (`convolution/pairs.py` makes them), planes for tiles and attention: one for bfloat16, three
+(hi, mid, lo) for float32 by six products; planes beyond k are zero. Rows are the values of attention.
 """
 
 from __future__ import annotations
@@ -31,9 +33,14 @@ def vector_bytes(k: int, planes: int) -> int:
 
 
 @inner
-def pair_place(planes: int, pair: int) -> int:
-    """Where a vector's pair of features lies in its only plane, which begins at `planes`."""
-    return planes + pair * 64
+def vector_place(a: Any, vector: int) -> int:
+    """Where pair 0 of a vector of lanes lies, in pairs or in one plane; a pair further is planes_row bytes.
+
+    a   a record with planes, planes_panel and planes_vector, and row_bytes of the f32 panel beside them
+    """
+    panel = 64 * vector // a.row_bytes
+    place: int = a.planes + panel * a.planes_panel + (vector - panel * a.row_bytes // 64) * a.planes_vector
+    return place
 
 
 @inner
@@ -64,7 +71,7 @@ def _to_plane(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         for pair in range(pairs):
             even = _row(x, 2 * pair, a.k, a.row_bytes)
             odd = _row(x, 2 * pair + 1, a.k, a.row_bytes)
-            store_i32(pair_of(even, odd), pair_place(y, pair))
+            store_i32(pair_of(even, odd), y + 64 * pair)
 
 
 @kernel("to_bf16_planes3", "1x16")

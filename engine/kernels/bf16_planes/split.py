@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import inner
+from engine.jit import F32, I32, inner, instruction
 from engine.kernels.simd.arithmetic import absolute, bits_of, from_bits, select, splat_f32, splat_i32
-from engine.kernels.simd.pairs import rounded_pairs, store_halves
+from engine.kernels.simd.pairs import LARGE, finite_pairs, kept_finite, store_halves
 
-# From here on rounding would give infinity.
-_LARGE = np.uint32(0x7F7F8000).view(np.float32)
+_LARGE = np.uint32(LARGE).view(np.float32)
 
 
 @inner
@@ -31,25 +30,15 @@ def leading_part(x: Any) -> Any:
     return select(x == x, part, from_bits(cut | splat_i32(0x00400000)))  # noqa: PLR0124
 
 
-@inner
-def _kept_finite(x: Any) -> Any:
-    """x; cut to bfloat16 where rounding would give infinity."""
-    return select(splat_f32(_LARGE) <= absolute(x), from_bits(bits_of(x) & splat_i32(-65536)), x)
-
-
-@inner
-def pair_of(even: Any, odd: Any) -> Any:
-    """Two float32 rounded to bfloat16, side by side in 32 bits, the first below: what products read.
-
-    As `leading_part`, but that numbers below the smallest normal may become 0, for which they count there.
-    """
-    return rounded_pairs(_kept_finite(even), _kept_finite(odd))
+# Two float32 rounded to bfloat16, side by side in 32 bits, the first below: what products read. As `leading_part`, but
+# that numbers below the smallest normal may become 0, for which they count there.
+pair_of = instruction(I32, (F32, F32), finite_pairs)
 
 
 @inner
 def store_half(x: Any, address: int) -> None:
     """Sixteen float32 rounded likewise, to 32 bytes."""
-    store_halves(_kept_finite(x), address)
+    store_halves(kept_finite(x), address)
 
 
 def _rounded_bits(x: NDArray[Any]) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import inner, kernel, record
-from engine.kernels.bf16_planes.rows import pair_place
+from engine.kernels.bf16_planes.rows import vector_place
 from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.products.epilogue import quantized
 from engine.kernels.simd.arithmetic import (
@@ -39,8 +39,10 @@ NORM = np.dtype(
         (
             "planes",
             np.int64,
-        ),  # address of one plane of bfloat16 (see bf16_planes), or 0; k is then a multiple of 32
-        ("planes_vector", np.int64),  # bytes from one vector of lanes to the next
+        ),  # address of pairs of bfloat16, or of one plane (see bf16_planes), or 0; k is then even
+        ("planes_panel", np.int64),  # bytes from panel to panel,
+        ("planes_vector", np.int64),  # from vector to vector of a panel,
+        ("planes_row", np.int64),  # and from pair to pair
         ("k", np.int64),
         ("row_bytes", np.int64),
         ("gain", np.int64),
@@ -148,13 +150,13 @@ def _write_floats(a: Any, x: int, y: int, mean: Any, factor: Any) -> None:
 def _write_planes(a: Any, x: int, y: int, planes: int, mean: Any, factor: Any) -> None:
     """The panel, where there is one, and the plane: pairs of rows."""
     for row in range(0, a.k, 2):
-        at, pair = row * a.row_bytes, row // 2
+        at = row * a.row_bytes
         even = _normalised(a, row, x + at, mean, factor)
         odd = _normalised(a, row + 1, x + at + a.row_bytes, mean, factor)
         if a.y != 0:
             store_f32(even, y + at)
             store_f32(odd, y + at + a.row_bytes)
-        store_i32(pair_of(even, odd), pair_place(planes, pair))
+        store_i32(pair_of(even, odd), planes + row // 2 * a.planes_row)
 
 
 @inner
@@ -190,6 +192,6 @@ def normalize(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         if a.quads != 0:
             _write_both(a, x, y, a.quads + panel * a.quads_panel + lane, mean, factor)
         elif a.planes != 0:
-            _write_planes(a, x, y, a.planes + index * a.planes_vector, mean, factor)
+            _write_planes(a, x, y, vector_place(a, index), mean, factor)
         else:
             _write_floats(a, x, y, mean, factor)

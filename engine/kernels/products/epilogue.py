@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.jit import inner, record
-from engine.kernels.bf16_planes.rows import ROW_BYTES, pair_place, row_place
+from engine.kernels.bf16_planes.rows import ROW_BYTES, row_place, vector_place
 from engine.kernels.bf16_planes.split import pair_of, store_half
 from engine.kernels.products.activation import activated
 from engine.kernels.products.direct import direct_of, finish_directly
@@ -62,8 +62,10 @@ EPILOGUE = np.dtype(
         (
             "planes",
             np.int64,
-        ),  # address of bfloat16 (see bf16_planes), or 0: of one plane, m then a multiple of 32; or of rows
-        ("planes_vector", np.int64),  # bytes from one vector of lanes to the next of a plane; 0: of rows
+        ),  # address of bfloat16 (see bf16_planes), or 0: pairs; one plane, m then a multiple of 32; or rows
+        ("planes_panel", np.int64),  # bytes from panel to panel,
+        ("planes_vector", np.int64),  # from vector to vector of a panel (0: these are rows),
+        ("planes_row", np.int64),  # and from pair to pair
         ("row_bytes", np.int64),  # of a panel's row: 4 x width
         ("zero_point", np.int64),
         ("step", np.float32),  # quantisation scale of the result
@@ -326,10 +328,12 @@ def store_bf16(e: Any, sums: int, stride: int, row: int, rows: int, vector: int,
                 store_half(load_f32(sums + r * stride + lane), y)
     else:
         for r in range(0, rows, 2):
-            y = pair_place(e.planes + vector * e.planes_vector, (row + r) // 2)
+            y = vector_place(e, vector) + (row + r) // 2 * e.planes_row
             for lane in range(0, lane_bytes, 64):
-                at = sums + r * stride + lane
-                store_i32(pair_of(load_f32(at), load_f32(at + stride)), y + lane // 64 * e.planes_vector)
+                at, odd = sums + r * stride + lane, splat_f32(np.float32(0))
+                if r + 1 < rows:
+                    odd = load_f32(at + stride)
+                store_i32(pair_of(load_f32(at), odd), y + lane // 64 * e.planes_vector)
 
 
 @inner

@@ -35,6 +35,7 @@ from engine.kernels.simd.memory import (
     scatter_twelve,
     store_f32,
 )
+from engine.kernels.simd.pairs import add_product_of_pairs
 from engine.kernels.simd.tile import HAS_FUSED, tile_operations
 
 # A step of k beside that over a whole vector: 4.6 and 12 cycles, on Zen 4.
@@ -55,14 +56,18 @@ def _add_of(kind: str) -> Callable[..., Any]:
     def add_quads(total: Any, weights: Any, lane: int) -> Any:
         return from_bits(dot_u8s8(bits_of(total), splat_i32(read_i32(lane)), bits_of(weights)))
 
-    return add_numbers if kind == "f32" else add_quads
+    @inner
+    def add_pairs(total: Any, weights: Any, lane: int) -> Any:
+        return add_product_of_pairs(total, from_bits(splat_i32(read_i32(lane))), weights)
+
+    return {"f32": add_numbers, "bf16": add_pairs, "u8s8": add_quads}[kind]
 
 
 @functools.cache
 def few_lane_sums(kind: str, *, with_vector: bool = False) -> Callable[..., None]:
     """What multiplies a strip by the few lanes from x on, and puts its sums [row][lane] at y: (a, strip, x, y).
 
-    kind          "f32", or "u8s8" for integer sums that begin at `start`
+    kind          "f32", "bf16", or "u8s8" for integer sums that begin at `start`
     with_vector   also by the vector of lanes before them
     """
     tile, add, integer = tile_operations(STRIP, 1, kind), _add_of(kind), kind == "u8s8"

@@ -1,10 +1,11 @@
-"""Dense weights in strips of twelve rows, for float32 and for quads of int8 alike.
+"""Dense weights in strips of twelve rows, for float32, for pairs of bfloat16 and for quads of int8 alike.
 
     w[m][k]  ->  [strip][k][12]          one step of k: twelve consecutive 32-bit values, one a row
 
     strip 0, k 0:  w[0][0]  w[1][0] ... w[11][0]     byte 48 * (strip * k_steps + k) + 4 * row
              k 1:  w[0][1]  w[1][1] ... w[11][1]
     int8:    k 0:  w[0][0..3] w[1][0..3] ...         a "value" is a quad of four k's
+    bf16:    k 0:  w[0][0..1] w[1][0..1] ...         a pair
 
 Twelve is a multiple of every register tile's rows (6 x 4 vectors, 12 x 2, 12 x 1, 6 x 1, 3 x 1), so one
 packing serves all panel widths, and of four, so that a strip ends on a whole row of quads.
@@ -29,7 +30,7 @@ from engine.kernels.products.arguments import (
     product_of,
     strip_and_panel,
 )
-from engine.kernels.products.direct import direct_of, tile_finishers
+from engine.kernels.products.direct import direct_of, direct_with_pairs_of, makes_pairs, tile_finisher
 from engine.kernels.products.epilogue import epilogue_of
 from engine.kernels.products.few_lanes import FEW_SHARE, HAS_FEW, few_lane_sums
 from engine.kernels.products.finishers import finish_lanes
@@ -147,22 +148,24 @@ def strip_sums(shape: TileShape, kind: str) -> Callable[..., None]:
 class Places(NamedTuple):
     """Where a strip's rows go, from the register tile's first lane on.
 
-    direct       1: from registers to the results, of float32 only; 0: to sums
+    direct       1: from registers to the results, of float32 sums only; 0: to sums
     sums         row 0 of them
     y, residual  the strip's row 0
+    pairs        the strip's pair 0
     """
 
     direct: int
     sums: int
     y: int
     residual: int
+    pairs: int
 
 
 def _strip_rows(shape: TileShape, kind: str) -> Callable[..., None]:
     """A strip, of which so many rows are present, by as many lanes as a register tile has: to where `places` says."""
     sums_of, save = _strip_tile(shape, kind), tile_operations(shape.rows, shape.vectors, kind).save
-    finish_tile, add_tile = tile_finishers(shape.rows, shape.vectors)
-    rows, strip_bytes, floats = shape.rows, 4 * STRIP, kind == "f32"
+    rows, strip_bytes, floats = shape.rows, 4 * STRIP, kind != "u8s8"
+    finish_tile = tile_finisher(rows, shape.vectors, kind if floats else "f32")
 
     @inner
     def multiply(a: Any, d: Any, strip: int, present: int, x: int, places: Places) -> None:
@@ -173,11 +176,8 @@ def _strip_rows(shape: TileShape, kind: str) -> Callable[..., None]:
             if not floats or places.direct == 0:
                 save(sums, places.sums + row * a.row_bytes, a.row_bytes)
             else:
-                bias, place = d.bias + first, row * d.stride
-                if d.residual != 0:
-                    add_tile(sums, places.y + place, d.stride, bias, d.low, d.high, places.residual + place)
-                else:
-                    finish_tile(sums, places.y + place, d.stride, bias, d.low, d.high)
+                y, residual = places.y + row * d.stride, places.residual + row * d.stride
+                finish_tile(d, sums, d.bias + first, y, residual, places.pairs + row // 2 * d.pair_stride)
 
     return multiply
 
@@ -190,7 +190,8 @@ def _shapes(width: int) -> tuple[TileShape, TileShape, TileShape, TileShape]:
 
 @inner
 def _further(places: Places, lane: int) -> Places:
-    return Places(places.direct, places.sums + lane, places.y + lane, places.residual + lane)
+    y, residual, pairs = places.y + lane, places.residual + lane, places.pairs + lane
+    return Places(places.direct, places.sums + lane, y, residual, pairs)
 
 
 def _rows_of_panel(width: int, kind: str) -> Callable[..., None]:
@@ -219,27 +220,29 @@ def _rows_of_panel(width: int, kind: str) -> Callable[..., None]:
 
 @inner
 def _places(e: Any, direct: int, strip: int, panel: int, sums: int) -> Places:
-    row = strip * STRIP * e.row_bytes
-    return Places(direct, sums, e.y + panel * e.y_panel + row, e.residual + panel * e.residual_panel + row)
+    row, pairs = strip * STRIP * e.row_bytes, e.planes + panel * e.planes_panel
+    y, residual = e.y + panel * e.y_panel + row, e.residual + panel * e.residual_panel + row
+    return Places(direct, sums, y, residual, pairs + strip * STRIP // 2 * e.planes_row)
 
 
 def strip_kernel(family: str, width: int, kind: str) -> Kernel:
     """The kernel that multiplies one strip by one panel of `width` lanes.
 
-    kind   "f32", or "u8s8" for integer sums that begin at `start`
+    kind   "f32", "bf16" for pairs, or "u8s8" for integer sums that begin at `start`
 
     Of the last panel only vectors that hold lanes are multiplied: three, two or one at a time where no four are left. A last
     vector with few lanes is computed lane by lane.
     """
     rows_of = _rows_of_panel(width, kind)
+    shape, floats = tile_shape(width), kind != "u8s8"
+    decide = direct_with_pairs_of if makes_pairs(shape.rows, kind) else direct_of
     few_sums, vector_and_few_sums = few_lane_sums(kind), few_lane_sums(kind, with_vector=True)
-    shape, floats = tile_shape(width), kind == "f32"
 
     @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
         a = product_of(args)
         e = epilogue_of(a.epilogue)
-        d = direct_of(e, e.integer, e.activation, e.store)
+        d = decide(e, e.integer, e.activation, e.store)
         for index in range(tile_begin, tile_end):
             strip, panel = strip_and_panel(a, index)
             x, lanes, row = a.x + panel * a.x_panel, lane_bytes_of(a, panel), strip * STRIP

@@ -22,6 +22,8 @@ _WORDS = I32.llvm_type
 _SHORT = ir.IntType(16)
 _SHORTS, _BOTH = ir.VectorType(_SHORT, 16), ir.VectorType(_SHORT, 32)
 _ONES = 0x3F803F80
+# The float32 from which on rounding would give infinity.
+LARGE = 0x7F7F8000
 
 
 def _number(value: int) -> ir.Constant:
@@ -61,6 +63,19 @@ def _pairs_of(builder: ir.IRBuilder, even: Any, odd: Any) -> Any:
     return builder.or_(low, builder.and_(_rounded(builder, odd), _number(0xFFFF0000)))
 
 
+def _kept_finite(builder: ir.IRBuilder, x: Any) -> Any:
+    """x; cut to bfloat16 where rounding would give infinity."""
+    bits = builder.bitcast(x, _WORDS)
+    size = builder.bitcast(builder.and_(bits, _number(0x7FFFFFFF)), F32.llvm_type)
+    cut = builder.bitcast(builder.and_(bits, _number(0xFFFF0000)), F32.llvm_type)
+    return builder.select(builder.fcmp_ordered(">=", size, builder.bitcast(_number(LARGE), x.type)), cut, x)
+
+
+def finite_pairs(builder: ir.IRBuilder, even: Any, odd: Any) -> Any:
+    """Both rounded to bfloat16 side by side, the first below; finite where they are."""
+    return _pairs_of(builder, _kept_finite(builder, even), _kept_finite(builder, odd))
+
+
 def _store_halves(builder: ir.IRBuilder, x: Any, address: Any) -> None:
     if HAS_PAIRS:
         halves = call(builder, "llvm.x86.avx512bf16.cvtneps2bf16.512", _SHORTS, [x])
@@ -71,8 +86,12 @@ def _store_halves(builder: ir.IRBuilder, x: Any, address: Any) -> None:
 
 # (even, odd) -> pairs of both, rounded to bfloat16.
 rounded_pairs = instruction(I32, (F32, F32), _pairs_of)
+# x, cut to bfloat16 where rounding would give infinity.
+kept_finite = instruction(F32, (F32,), _kept_finite)
 # Sixteen numbers rounded to bfloat16, 32 bytes.
 store_halves = instruction("void", (F32, "i64"), _store_halves)
+# The sum and the product of pairs, which are the bits of both vectors.
+add_product_of_pairs = instruction(F32, (F32, F32, F32), pair_product)
 # Pairs with their two numbers exchanged.
 exchanged = instruction(I32, (I32,), lambda b, x: b.or_(b.shl(x, _number(16)), b.lshr(x, _number(16))))
 # The sum and both numbers of each pair.

@@ -23,7 +23,6 @@ from engine.kernels.simd.memory import at, load_vector, splat
 from engine.kernels.simd.pairs import pair_product
 
 _LONG = ir.IntType(64)
-_LINE = ir.Constant(_LONG, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,6 @@ class TileOperations:
     load(y, stride)            row r from y + r * stride
     save(tile, y, stride)
     step(tile, w, stride, x)   tile[r][v] += broadcast(w + r * stride) * vector(x + 64 v)
-                               of kind "bf16": step(tile, w, stride, x, apart), vector(x + apart v)
     """
 
     rows: int
@@ -106,8 +104,8 @@ def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
             place = at(b, _shifted(b, _offset(b, y, stride, r), 64 * v), vector)
             b.store(b.extract_value(value, i), place, align=4)
 
-    def step(b: ir.IRBuilder, value: Any, w: Any, stride: Any, x: Any, apart: Any = _LINE) -> Any:
-        xs = [load_vector(b, _offset(b, x, apart, v), vector) for v in range(vectors)]
+    def step(b: ir.IRBuilder, value: Any, w: Any, stride: Any, x: Any) -> Any:
+        xs = [load_vector(b, _shifted(b, x, 64 * v), vector) for v in range(vectors)]
         weights = [broadcast(b, w, stride, r) for r in range(rows)]
         for r, v, i in cells:
             total = _multiply_add(b, kind, b.extract_value(value, i), xs[v], weights[r])
@@ -122,5 +120,5 @@ def tile_operations(rows: int, vectors: int, kind: str) -> TileOperations:
         instruction(tile, (), lambda _builder: ir.Constant(tile.llvm_type, None)),
         instruction(tile, ("i64", "i64"), load),
         instruction("void", (tile, "i64", "i64"), save),
-        instruction(tile, (tile, *["i64"] * (4 if kind == "bf16" else 3)), step),
+        instruction(tile, (tile, "i64", "i64", "i64"), step),
     )

@@ -46,11 +46,8 @@ class Called:
 
 def emit_in_bands(builder: Builder, layer: Layer, seen: Seen, bands: Bands, product: Called) -> None:
     """Append the step."""
-    value, fill = seen.node.inputs[0], (*seen.node.inputs, None)[1]
-    if value is None:
-        message = f"{seen.node!r} has no operand"
-        raise TypeError(message)
-    x, window, tiles = place_of_pixels(value, builder), bands.window, seen.images * bands.count
+    (value, fill), window, tiles = seen.source, bands.window, seen.images * bands.count
+    x = place_of_pixels(value, builder, seen.form)
     places = bands.places(x.width, seen.panel_bytes, product.scratch)
     filled = () if fill is None or fill.array is not None else buffers(builder.rows(fill))
     planes = {**planes_fields(x, window, seen.channels), **fill_fields(builder, fill, value.dtype)}

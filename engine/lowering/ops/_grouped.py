@@ -25,7 +25,7 @@ from engine.kernels.row import Array, PackedWeights, ProductShape, aligned
 from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, predicted_time
 from engine.lowering.ops._banded import Called
-from engine.lowering.ops._images import Seen, emit_planes
+from engine.lowering.ops._images import TOGETHER, Seen, emit_planes
 from engine.lowering.panels import QUAD, Panel
 from engine.plan.steps import Buffer, Field, Layer, Location, Record
 
@@ -155,7 +155,8 @@ def split(
     )
     rivals = ((choice.row.family, choice.cost_ns), *choice.runners_up)
     is_windows = value.op == "windows" and value in builder.later
-    x = Seen.of(value.node, builder.lanes(value.shape)) if is_windows else builder.form(value, row.reads)
+    lanes = builder.lanes(value.shape)
+    x = Seen.of(value.node, lanes, row.reads) if is_windows else builder.form(value, row.reads)
     return Split(groups, x, packed, replace(choice, row=row, cost_ns=cost, runners_up=rivals))
 
 
@@ -171,7 +172,7 @@ def emit_groups(
 ) -> None:
     """Append the step."""
     lanes, strips = x.lanes, product.fields["strips"]
-    unit = QUAD if isinstance(x, Seen) and x.is_bytes else 1
+    unit = TOGETHER[x.form] if isinstance(x, Seen) else 1
     epilogue, source = product.fields["epilogue"], _place(builder, groups, x)
     parts = min(groups.count, -(-_TILES_EACH * builder.machine.members // lanes.panels))
     part_groups = -(-groups.count // parts)
@@ -225,12 +226,7 @@ def _place(builder: Builder, groups: Groups, x: Panel | Seen) -> _Place:
         rows = quad_rows(groups.channels) if x.quads else groups.channels
         own: dict[str, Field | Record | Kernel] = {"x": x.location, "x_panel": x.panel_bytes}
         return _Place({**own, "x_group": rows * x.lanes.row_bytes}, x.buffers)
-    value, fill = x.node.inputs[0], (*x.node.inputs, None)[1]
-    if value is None:
-        message = f"{x.node!r} has no operand"
-        raise TypeError(message)
-    planes = emit_planes(x.node, builder, value, x.channels, fill, x.window)
-    channels = quad_rows(groups.channels) if x.is_bytes else groups.channels
+    planes, channels = emit_planes(builder, x), groups.channels // TOGETHER[x.form]
     windows = {**x.fields(planes), "channels": channels}
     step = 4 * channels * x.window.channel
     return _Place({"windows": Record(WINDOWS, windows), "x_group": step}, (planes,))

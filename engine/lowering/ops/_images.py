@@ -9,18 +9,22 @@ import numpy as np
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
-from engine.kernels.layout import Lanes, quad_margin, quad_rows
+from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
+from engine.kernels.layout import Lanes, quad_margin
 from engine.kernels.row import aligned
 from engine.lowering.builder import F32, U8, Builder, buffers, place_of
 from engine.lowering.panels import Panel
 from engine.plan.steps import Array, Buffer, Field, Fixed, Layer, Location, Record, Tensor
+
+# Channels that go together in the 32 bits of a pixel, in the form that a product row reads.
+TOGETHER = {"panel": 1, "pairs": 2, "quads": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where channel 0, lane 0 lies; bytes from channel to channel and from panel to panel; lanes of both kinds.
 
-    rows   channels, or quads of them
+    rows   channels, or pairs or quads of them
     """
 
     location: Location
@@ -42,10 +46,10 @@ class Place:
         }
 
 
-def panel_place(panel: Panel) -> Place:
-    """A panel's pixels."""
+def panel_place(panel: Panel, form: str = "panel") -> Place:
+    """A panel's pixels, in a form of TOGETHER: quads say themselves that they are."""
     lanes = panel.lanes
-    rows = quad_rows(panel.k) if panel.quads else panel.k
+    rows = -(-panel.k // TOGETHER["quads" if panel.quads else form])
     return Place(
         panel.location, lanes.row_bytes, panel.panel_bytes, lanes.width, lanes.pitch, rows, panel.buffers
     )
@@ -58,10 +62,12 @@ def image_place(tensor: Tensor, shape: tuple[int, ...]) -> Place:
     return Place(place_of(tensor), row, row * channels, pixels, pixels, channels, buffers(tensor))
 
 
-def place_of_pixels(value: Value, builder: Builder) -> Place:
+def place_of_pixels(value: Value, builder: Builder, form: str = "panel") -> Place:
     """Where the pixels [b, p, c] lie: in the image that they come from, if nothing else was made of them yet."""
     if value.dtype == U8:
         return panel_place(builder.quad_panel(value))
+    if form == "pairs":
+        return panel_place(builder.plane_panel(value, form), form)
     if value in builder.images and value not in builder.panels:
         return image_place(builder.images[value], value.shape)
     return panel_place(builder.panel(value))
@@ -120,11 +126,10 @@ def planes_fields(x: Place, window: Window, channels: int) -> dict[str, Field | 
     }
 
 
-def emit_planes(
-    node: Node, builder: Builder, value: Value, channels: int, fill: Value | None, window: Window
-) -> Buffer:
-    """The step that lays images [b, p, c] out as padded planes of so many channels, or quads of channels."""
-    images, x = value.shape[0], place_of_pixels(value, builder)
+def emit_planes(builder: Builder, seen: Seen) -> Buffer:
+    """The step that lays the images [b, p, c] that windows see out as padded planes of channels, or pairs or quads."""
+    node, channels, window, (value, fill) = seen.node, seen.channels, seen.window, seen.source
+    images, x = value.shape[0], place_of_pixels(value, builder, seen.form)
     planes = Buffer(4 * images * channels * window.channel + 256)
     read = () if fill is None or fill.array is not None else buffers(builder.rows(fill))
     fields = {**planes_fields(x, window, channels), **fill_fields(builder, fill, value.dtype)}
@@ -145,8 +150,9 @@ def emit_planes(
 class Seen:
     """What a `windows` node sees, before it is laid out.
 
-    channels   of a tap, or quads of them
+    channels   of a tap, or pairs or quads of them
     images     of a batch
+    form       of TOGETHER
     """
 
     node: Node
@@ -154,20 +160,33 @@ class Seen:
     channels: int
     images: int
     lanes: Lanes
-    is_bytes: bool
+    form: str
 
     @classmethod
-    def of(cls, node: Node, lanes: Lanes) -> Seen:
+    def of(cls, node: Node, lanes: Lanes, form: str) -> Seen:
         """What this node sees, for the lanes of its result."""
-        is_bytes, channels = node[0].dtype == U8, node.attrs["channels"]
-        rows = quad_rows(channels) if is_bytes else channels
-        return cls(node, window_of(node), rows, node[0].shape[0], lanes, is_bytes)
+        rows = -(-node.attrs["channels"] // TOGETHER[form])
+        return cls(node, window_of(node), rows, node[0].shape[0], lanes, form)
+
+    @property
+    def source(self) -> tuple[Value, Value | None]:
+        """The images, and what fills their padding."""
+        value, fill = (*self.node.inputs, None)[:2]
+        if value is None:
+            message = f"{self.node!r} sees nothing"
+            raise TypeError(message)
+        return value, fill
+
+    @property
+    def k(self) -> int:
+        """Features that a product multiplies: of each tap a whole number of pairs or quads."""
+        return TOGETHER[self.form] * self.channels * self.window.taps
 
     @property
     def panel_bytes(self) -> int:
         """Of one panel."""
         rows = self.channels * self.window.taps
-        behind = quad_margin(self.lanes.row_bytes) if self.is_bytes else 0
+        behind = quad_margin(self.lanes.row_bytes) if self.form == "quads" else 0
         return rows * self.lanes.row_bytes + max(behind, 64)
 
     def fields(self, planes: Buffer | None) -> dict[str, Field | Record | Kernel]:
@@ -187,3 +206,20 @@ class Seen:
             "lane_pitch": self.lanes.pitch,
             "row_bytes": self.lanes.row_bytes,
         }
+
+
+def emit_windows(builder: Builder, seen: Seen, y: Panel) -> None:
+    """The steps that lay out what is seen as panels."""
+    planes = emit_planes(builder, seen)
+    fields = {**seen.fields(planes), "y": y.location, "y_panel": y.panel_bytes}
+    taps = seen.window.taps
+    builder.emit(
+        Layer(seen.node.name, "layout", to_windows.name, 0),
+        to_windows,
+        Record(WINDOWS, fields),
+        tiles=y.lanes.panels * taps,
+        reads=(planes,),
+        writes=y.buffers,
+        tile_ns=5.0 * seen.channels,
+        scratch=SCRATCH,
+    )

@@ -27,9 +27,10 @@ from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose
 from engine.lowering.ops._banded import Called, bands_for, emit_in_bands
 from engine.lowering.ops._grouped import Groups, emit_groups
-from engine.lowering.ops._images import Seen, emit_planes
+from engine.lowering.ops._images import TOGETHER, Seen, emit_planes, emit_windows, window_of
 from engine.lowering.ops._requantise import requantise_fields
 from engine.lowering.panels import Panel
+from engine.lowering.stored_planes import new_pairs
 from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
 # Rows that a vector of constants must have beyond m: strips are at most so many rows long.
@@ -159,11 +160,33 @@ def residual_fields(builder: Builder, residual: Value) -> tuple[dict[str, Field]
 
 def operand(builder: Builder, value: Value, row: ProductRow) -> Panel | Seen:
     """The activations in the form that a row reads; windows may stay as they are, for the product's own step to lay out."""
-    if value in builder.later and value.op == "windows" and row.reads in ("panel", "quads"):
-        seen = Seen.of(value.node, builder.lanes(value.shape))
+    if value in builder.later and value.op == "windows" and row.reads in TOGETHER:
+        seen = Seen.of(value.node, builder.lanes(value.shape), row.reads)
         if seen.lanes.panels >= PANELS_EACH * builder.machine.members:
             return seen
+        if row.reads == "pairs":
+            return _window_pairs(builder, value, seen)
     return builder.form(value, row.reads)
+
+
+def _window_pairs(builder: Builder, value: Value, seen: Seen) -> Panel:
+    """Windows as pairs, which only products read that know how many features each tap has then."""
+    known = (value, "windows")
+    if known not in builder.planes:
+        builder.planes[known] = new_pairs(seen.lanes, seen.k)
+        emit_windows(builder, seen, builder.planes[known])
+    return builder.planes[known]
+
+
+def tap_features(value: Value, x: Panel | Seen, w: Array) -> Array:
+    """The matrix [m, k] with as many features of each tap as x has: pairs of an odd number have one more, of zeros."""
+    m, k = w.shape
+    if x.k == k:
+        return w
+    taps = window_of(value.node).taps
+    wider = np.zeros((m, taps, x.k // taps), w.dtype)
+    wider[:, :, : k // taps] = w.reshape(m, taps, -1)
+    return wider.reshape(m, -1)
 
 
 def _panel_block(builder: Builder, product: Product) -> int:
@@ -223,8 +246,8 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
             together=min(choice.row.run, lanes.panels),
             span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,
         )
-        if node.attrs.get("store") is None:
-            builder.makers[node[0]] = len(builder.steps) - 1
+    if node.attrs.get("store") is None:
+        builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
 
 
@@ -238,15 +261,13 @@ def _emit_over_windows(
     y: Panel,
 ) -> None:
     """The product's step where it lays out its windows itself."""
-    strips, panels, source = product.packed.strips, seen.lanes.panels, seen.node
+    strips, panels = product.packed.strips, seen.lanes.panels
     row, width, bands = product.choice.row, seen.lanes.width, bands_for(builder, seen)
     if bands is not None:
         called = Called(args, row.kernels[width], row.scratch(width), reads, y.buffers)
         emit_in_bands(builder, layer, seen, bands, called)
         return
-    planes = emit_planes(
-        source, builder, required(source, 0), seen.channels, optional(source, 1), seen.window
-    )
+    planes = emit_planes(builder, seen)
     parts = min(-(-PARTS_EACH * builder.machine.members // panels), max(1, strips // LEAST_STRIPS))
     part_strips = -(-strips // parts)
     parts = -(-strips // part_strips)

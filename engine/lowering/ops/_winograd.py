@@ -71,7 +71,7 @@ def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> 
         return None
     rivals = ((choice.row.family, choice.cost_ns), *choice.runners_up)
     reason = "forced" if is_forced else "cheapest"
-    seen = Seen(source, tiles, channels, images, lanes, is_bytes=False)
+    seen = Seen(source, tiles, channels, images, lanes, "panel")
     return Tiled(seen, window.result, replace(choice, cost_ns=cost, runners_up=rivals, reason=reason))
 
 
@@ -163,7 +163,7 @@ def _shape_fields(found: Tiled, after: Lanes) -> dict[str, Field]:
 def _emit_tiles(builder: Builder, seen: Seen) -> tuple[Buffer, int, int]:
     """Planes, and tiles of them: where they go, and bytes from row to row and from position to position."""
     node, lanes, channels = seen.node, seen.lanes, seen.channels
-    planes = emit_planes(node, builder, required(node, 0), channels, None, seen.window)
+    planes = emit_planes(builder, seen)
     row_bytes = lanes.row_bytes + winograd.GAP
     # A line more: positions do not all fall on the same sets of a cache.
     position_bytes = channels * row_bytes + 64

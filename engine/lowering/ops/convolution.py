@@ -10,7 +10,6 @@ from engine.graph.ir import Node, Value
 from engine.kernels.convolution import depthwise, sliding
 from engine.kernels.convolution.flat_places import is_flat
 from engine.kernels.convolution.planes import PLANES, Window
-from engine.kernels.convolution.windows import SCRATCH, WINDOWS, to_windows
 from engine.kernels.layout import quad_rows
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.lowering.builder import F32, U8, Builder, Lowered, OpLowering
@@ -18,7 +17,7 @@ from engine.lowering.ops._flat import depthwise_epilogue, emit_flat
 from engine.lowering.ops._images import (
     Seen,
     constant_fill,
-    emit_planes,
+    emit_windows,
     place_of_pixels,
     planes_fields,
     tap_offsets,
@@ -47,26 +46,15 @@ def _windows(node: Node, builder: Builder) -> Lowered:
         return f"windows of {x.dtype} with {channels} channels"
     if 4 * window_of(node).channel * x.shape[2] >= 1 << 31:
         return "an image's planes are larger than 2 GiB"
-    builder.later[node[0]] = lambda: _emit_windows(node, builder)
+    builder.later[node[0]] = lambda: _lay_windows(node, builder)
     return None
 
 
-def _emit_windows(node: Node, builder: Builder) -> None:
-    seen = Seen.of(node, builder.lanes(node[0].shape))
-    planes = emit_planes(node, builder, required(node, 0), seen.channels, optional(node, 1), seen.window)
-    y = builder.new_panel(node[0].shape, quads=seen.is_bytes)
-    fields = {**seen.fields(planes), "y": y.location, "y_panel": y.panel_bytes}
-    taps = seen.window.taps
-    builder.emit(
-        Layer(node.name, "layout", to_windows.name, 0),
-        to_windows,
-        Record(WINDOWS, fields),
-        tiles=y.lanes.panels * taps,
-        reads=(planes,),
-        writes=y.buffers,
-        tile_ns=5.0 * seen.channels,
-        scratch=SCRATCH,
-    )
+def _lay_windows(node: Node, builder: Builder) -> None:
+    is_bytes = node[0].dtype == U8
+    seen = Seen.of(node, builder.lanes(node[0].shape), "quads" if is_bytes else "panel")
+    y = builder.new_panel(node[0].shape, quads=is_bytes)
+    emit_windows(builder, seen, y)
     keep(node, builder, y)
 
 

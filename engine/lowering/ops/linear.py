@@ -23,6 +23,7 @@ from engine.lowering.ops._products import (
     optional,
     product_choice,
     required,
+    tap_features,
     weight_matrix,
 )
 from engine.lowering.ops._winograd import emit_tiled, tiled
@@ -93,9 +94,9 @@ def _linear(node: Node, builder: Builder) -> Lowered:
     x = operand(builder, value, choice.row)
     packed = builder.weights.lasting(
         weights,
-        (choice.row.family, axes),
+        (choice.row.family, axes, *(() if x.k == k else (x.k,))),
         PackedWeights,
-        lambda a: choice.row.pack(weight_matrix(node, a)),
+        lambda a: choice.row.pack(tap_features(value, x, weight_matrix(node, a))),
     )
     emit_product(node, builder, Product(x, packed, choice, epilogue, optional(node, 3)))
     return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.jit import Kernel
 from engine.kernels.bf16_planes.rows import TILE_K
 from engine.kernels.bf16_planes.split import bf16_parts
-from engine.kernels.layout import Lanes, panel_rows, quad_margin, quad_rows
+from engine.kernels.layout import Lanes, pair_rows, panel_rows, quad_margin, quad_rows
 from engine.kernels.products.activation import ACTIVATIONS
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE
@@ -104,10 +104,21 @@ def planes_of(x: Array, lanes: Lanes, planes: int) -> Array:
     return out
 
 
+def pairs_of(x: Array, lanes: Lanes) -> Array:
+    """float32 x[k, n] as pairs of bfloat16."""
+    k, n = x.shape
+    full = np.zeros((2 * pair_rows(k), lanes.panels * lanes.width), np.float32)
+    full[:k, :n] = x
+    out = aligned((lanes.panels, pair_rows(k), lanes.width, 2), np.uint16)
+    out[:] = bf16_parts(full, 1)[0].reshape(-1, 2, lanes.panels, lanes.width).transpose(2, 0, 3, 1)
+    return out
+
+
 FORMS: dict[str, Callable[[Array, Lanes], Array]] = {
     "panel": panel_of,
     "quads": quads_of,
     "bytes": bytes_of,
+    "pairs": pairs_of,
     "planes1": functools.partial(planes_of, planes=1),
     "planes3": functools.partial(planes_of, planes=3),
 }

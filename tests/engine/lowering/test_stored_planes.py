@@ -12,7 +12,7 @@ from test_lowered_operators import fed, floats
 from engine import Engine
 from engine.graph import Graph, Value, constant, node
 from engine.kernels.simd.pairs import HAS_PAIRS
-from engine.lowering import builder, lower
+from engine.lowering import builder, choose, lower
 from engine.lowering.builder import Machine
 from engine.plan.build import build
 from engine.plan.weights import WeightStore
@@ -68,33 +68,41 @@ def _attended(x: Value, inner: int) -> list[Value]:
     return [_linear(context, 10, activation="gelu")]
 
 
-def _results(outputs: list[Value], fed_arrays: dict[Value, np.ndarray]) -> tuple[list[np.ndarray], list[Any]]:
+def _results(
+    outputs: list[Value], fed_arrays: dict[Value, np.ndarray], family: str = "dense_bf16"
+) -> tuple[list[np.ndarray], list[Any]]:
     graph = Graph(tuple(fed_arrays), tuple(outputs), tuple(f"y{i}" for i in range(len(outputs))))
     team = team_of(2)
-    machine = Machine(team.members, 1 << 20, "bf16", "dense_bf16")
+    machine = Machine(team.members, 1 << 20, "bf16", family)
     program = lower(graph, machine, WeightStore())
     return run_plan(build(program, team.members), team, list(fed_arrays.values())), list(program.steps)
 
 
 @pytest.mark.parametrize("make", [_block, _plain, _root_mean_square])
 @pytest.mark.parametrize("shape", [(1, 3, 32), (2, 20, 64), (1, 40, 96), (3, 50, 128), (2, 20, 48)])
-@pytest.mark.parametrize("inner", [32, 160, 40])
-def test_stored_planes_change_no_bit(
-    monkeypatch: pytest.MonkeyPatch, make: Any, shape: tuple[int, ...], inner: int
+@pytest.mark.parametrize("inner", [32, 160, 40, 41])
+@pytest.mark.parametrize(("family", "multiple"), [("dense_bf16", 2), ("amx_bf16", 32)])
+def test_stored_forms_change_no_bit(
+    monkeypatch: pytest.MonkeyPatch,
+    make: Any,
+    shape: tuple[int, ...],
+    inner: int,
+    family: str,
+    multiple: int,
 ) -> None:
+    monkeypatch.setattr(choose, "PRODUCT_ROWS", choose.ALL_ROWS)
     x, array = fed("x", floats(*shape))
     outputs = make(x, inner)
-    stored, steps = _results(outputs, {x: array})
+    stored, steps = _results(outputs, {x: array}, family)
     monkeypatch.setattr(builder, "stored_form", lambda *_: None)
-    split, more = _results(outputs, {x: array})
+    split, more = _results(outputs, {x: array}, family)
     for one, two in zip(stored, split, strict=True):
         assert np.array_equal(one, two)
-    tiled = sum(size % 32 == 0 for size in (shape[-1], inner))
-    assert len(more) - len(steps) == tiled
+    assert len(more) - len(steps) == sum(size % multiple == 0 for size in (shape[-1], inner))
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32), (2, 20, 64), (3, 50, 128), (1, 16, 40)])
-@pytest.mark.parametrize(("inner", "stored"), [(32, 4), (160, 4), (40, 1), (6, 0)])
+@pytest.mark.parametrize(("inner", "stored"), [(32, 4), (160, 4), (40, 2), (6, 0)])
 def test_stored_operands_and_contexts_of_attention_change_no_bit(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], inner: int, stored: int
 ) -> None:
