@@ -58,7 +58,7 @@ PRODUCT_ROWS = tuple(row for row in ALL_ROWS if not row.emulated)
 # Weights of few bits may be multiplied by all of these: as float32, if that is faster.
 OPERANDS = {"f32": ("f32",), "u8": ("u8",), "w8": ("f32", "w8"), "w4": ("f32", "w4")}
 # What some products over windows may be instead of a row: ops/_winograd.py asks.
-WINOGRAD = "winograd_f32"
+WINOGRAD, WINOGRAD_BF16 = "winograd_f32", "winograd_bf16"
 # So much slower may a row be that keeps weights of few bits as they are: it takes a fraction of the memory.
 LEAN = 1.08
 
@@ -76,6 +76,8 @@ class Choice:
 def check_family(name: str, said_by: str) -> str:
     """A family's name; `said_by` is where it was named. Raises OptionError when there is none of that name."""
     families = [*(row.family for row in PRODUCT_ROWS), WINOGRAD]
+    if not DENSE_BF16.emulated:
+        families.append(WINOGRAD_BF16)
     if name not in families:
         message = f"{said_by}={name} names no family of product kernels. Known: {', '.join(families)}."
         raise OptionError(message)

@@ -12,6 +12,7 @@ from engine.kernels.bf16_planes.rows import FORMS, PLANES, ROW_BYTES, TILE_K, ve
 from engine.kernels.convolution.fused import FUSED
 from engine.kernels.convolution.lanes import PIXELS
 from engine.kernels.convolution.pairs import to_pairs
+from engine.kernels.convolution.winograd_results import WINOGRAD
 from engine.kernels.layout import VECTOR_LANES, Lanes, pair_rows
 from engine.kernels.movement.bytes import BYTES, TILE_QUADS, quads_to_lane_rows
 from engine.kernels.products.arguments import PRODUCT
@@ -84,6 +85,8 @@ def _can_store(step: Step, form: str, k: int) -> bool:
         return False
     if form == "rows":
         return step.args.dtype in (PRODUCT, FUSED)
+    if step.args.dtype == WINOGRAD and form != "pairs":
+        return False
     return k % (2 if form == "pairs" else TILE_K) == 0
 
 

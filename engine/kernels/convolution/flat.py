@@ -184,7 +184,7 @@ def depthwise_flat(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
     d = direct_of(e, e.integer, e.activation, e.store)
     direct = d.on
     if direct == 0:
-        d = Direct(0, 0, 0, np.float32(-np.inf), np.float32(np.inf), 4 * (a.band + 16))
+        d = Direct(0, 0, 0, np.float32(-np.inf), np.float32(np.inf), 4 * (a.band + 16), 1, 0)
     lines, sums = scratch + a.lines, scratch + a.sums
     copies, results = scratch + a.copies, scratch + a.results
     last, behind, band = -1, results, Band(0, 0, 0, 0, 0, 0)

@@ -2,21 +2,24 @@
 
     sums [position][row][tile] ── A' M A ──> two lines of pixels ──> pieces: vectors that end with their panel ──> y
 
-A kernel of its own, as either half takes as long to compile as a kernel should.
+Of bfloat16 two rows at a time may become pairs. A kernel of its own, as either half takes as long to compile as a kernel
+should.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from engine.jit import F32, call_by_address, inner, instruction, ir, kernel, record
+from engine.jit import F32, Kernel, call_by_address, inner, instruction, ir, kernel, record
+from engine.kernels.bf16_planes.split import pair_of
 from engine.kernels.products.activators import activate
 from engine.kernels.products.arguments import STRIP
-from engine.kernels.products.direct import direct_of
+from engine.kernels.products.direct import direct_of, direct_with_pairs_of
 from engine.kernels.products.epilogue import addend_of, addend_row, epilogue_of, program_of, row_bias
-from engine.kernels.simd.arithmetic import least, maximum, splat_f32
+from engine.kernels.simd.arithmetic import from_bits, least, maximum, splat_f32
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.memory import load_f32, read_i64, store_f32, store_first, write_i64
 
@@ -47,7 +50,7 @@ WINOGRAD = np.dtype(
             "columns",
             "lane_pitch",  # lanes of results from image to image
             "epilogue",
-            "results",  # address of the kernel `to_results`
+            "results",  # address of the kernel `to_results`, or `to_pairs`
             "activator",  # address of the kernel of its activation (see products/activators)
         )
     ],
@@ -55,14 +58,15 @@ WINOGRAD = np.dtype(
 )
 winograd_of = record(WINOGRAD)
 
-# Two lines of results of a row; behind them what is read beyond the last tile.
+# Two lines of results of a row, and of the next; behind them what is read beyond the last tile.
 _LINE = 512
 # Where whole vectors of results come from and go to: source, panel, bytes within its row, numbers.
 _PIECE, _MOST_PIECES = 32, 192
 # What becomes of each, before the activation.
-_PIECES = 2 * _LINE
+_PIECES = 4 * _LINE
 _VALUES = _PIECES + _PIECE * _MOST_PIECES
-_COUNT = _VALUES + 64 * _MOST_PIECES
+_MORE_VALUES = _VALUES + 64 * _MOST_PIECES
+_COUNT = _MORE_VALUES + 64 * _MOST_PIECES
 # Sums lie behind all that.
 FRONT = _COUNT + 64
 _ARGUMENTS = 6
@@ -189,26 +193,78 @@ def _finish_row(a: Any, e: Any, d: Any, row: int, scratch: int, count: int) -> N
             store_first(load_f32(values + 64 * piece), y + panel * y_panel + within, read_i64(place + 24))
 
 
-@kernel("winograd_results", arguments=_ARGUMENTS)
-def to_results(args: int, scratch: int, strip: int, panel: int, end: int, is_new: int) -> None:
-    """The results of one strip and panel, whose sums lie in scratch.
+@inner
+def _values_of_row(a: Any, e: Any, d: Any, row: int, scratch: int, more: int, count: int) -> int:
+    """Where the finished pieces of a row lie; `more` is 1 for the second of two."""
+    p = program_of(e)
+    bias, residual = row_bias(p, row), addend_row(p, e.residual, row, e.row_bytes)
+    lines, values = scratch + more * 2 * _LINE, scratch + _VALUES + more * (_MORE_VALUES - _VALUES)
+    for piece in range(count):
+        place = scratch + _PIECES + _PIECE * piece
+        x = load_f32(lines + read_i64(place)) + bias
+        if p.residual != 0:
+            x = x + addend_of(
+                p, residual + read_i64(place + 8) * e.residual_panel + read_i64(place + 16), row
+            )
+        if d.on != 0:
+            x = lesser(splat_f32(d.high), maximum(splat_f32(d.low), x))
+        store_f32(x, values + 64 * piece)
+    if d.on == 0:
+        activate(a.activator, a.epilogue, values, values + 64 * count)
+    return values
 
-    end      bytes of a row of sums that hold tiles
-    is_new   1: scratch does not know yet where results of this panel go
-    """
-    a = winograd_of(args)
-    e = epilogue_of(a.epilogue)
-    d = direct_of(e, e.integer, e.activation, e.store)
-    if is_new != 0:
-        for at in range(0, 2 * _LINE, 64):
-            store_f32(splat_f32(np.float32(0)), scratch + at)
-        write_i64(_find_pieces(a, e.row_bytes // 4, panel, scratch + _PIECES), scratch + _COUNT)
-    count, first = read_i64(scratch + _COUNT), strip * STRIP
-    for row in range(least(STRIP, e.m - first)):
-        for lane in range(0, end, 64):
-            sums = scratch + FRONT + row * a.row_bytes + lane
-            _to_lines(sums, STRIP * a.row_bytes, scratch + 2 * lane)
-        _finish_row(a, e, d, first + row, scratch, count)
+
+@inner
+def _finish_pairs(a: Any, e: Any, d: Any, row: int, scratch: int, count: int) -> None:
+    """The epilogue of two rows of results, as pairs and as rows, where somebody reads them."""
+    first = _values_of_row(a, e, d, row, scratch, 0, count)
+    second = _values_of_row(a, e, d, row + 1, scratch, 1, count)
+    for piece in range(count):
+        place = scratch + _PIECES + _PIECE * piece
+        panel, within, numbers = read_i64(place + 8), read_i64(place + 16), read_i64(place + 24)
+        even, odd = load_f32(first + 64 * piece), load_f32(second + 64 * piece)
+        if e.y != 0:
+            y = e.y + panel * e.y_panel + row * e.row_bytes + within
+            store_first(even, y, numbers)
+            store_first(odd, y + e.row_bytes, numbers)
+        if e.planes != 0:
+            pairs = e.planes + panel * e.planes_panel + row // 2 * e.planes_row + within
+            store_first(from_bits(pair_of(even, odd)), pairs, numbers)
+
+
+def _results_kernel(
+    name: str, decide: Callable[..., Any], finish: Callable[..., None], together: int
+) -> Kernel:
+    """So many rows of results at a time."""
+
+    @kernel(name, arguments=_ARGUMENTS)
+    def to_results(args: int, scratch: int, strip: int, panel: int, end: int, is_new: int) -> None:
+        """The results of one strip and panel, whose sums lie in scratch.
+
+        end      bytes of a row of sums that hold tiles
+        is_new   1: scratch does not know yet where results of this panel go
+        """
+        a = winograd_of(args)
+        e = epilogue_of(a.epilogue)
+        d = decide(e, e.integer, e.activation, e.store)
+        if is_new != 0:
+            for at in range(0, 4 * _LINE, 64):
+                store_f32(splat_f32(np.float32(0)), scratch + at)
+            write_i64(_find_pieces(a, e.row_bytes // 4, panel, scratch + _PIECES), scratch + _COUNT)
+        count, first = read_i64(scratch + _COUNT), strip * STRIP
+        for row in range(0, least(STRIP, e.m - first), together):
+            for more in range(together):
+                for lane in range(0, end, 64):
+                    sums = scratch + FRONT + (row + more) * a.row_bytes + lane
+                    _to_lines(sums, STRIP * a.row_bytes, scratch + more * 2 * _LINE + 2 * lane)
+            finish(a, e, d, first + row, scratch, count)
+
+    return to_results
+
+
+to_results = _results_kernel("winograd_results", direct_of, _finish_row, 1)
+# Of an even number of rows.
+to_pairs = _results_kernel("winograd_pairs", direct_with_pairs_of, _finish_pairs, 2)
 
 
 finish_tiles = call_by_address(_ARGUMENTS)

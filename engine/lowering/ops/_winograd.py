@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.convolution import winograd, winograd_results
+from engine.kernels.convolution import winograd, winograd_results, winograd_tiles
 from engine.kernels.convolution.planes import Window
 from engine.kernels.convolution.windows import WINDOWS
+from engine.kernels.dense_bf16.rows import ROW as DENSE_BF16
 from engine.kernels.dense_f32.rows import ROW as DENSE_F32
 from engine.kernels.layout import Lanes
 from engine.kernels.products.activators import activator_of
 from engine.kernels.products.epilogue import EPILOGUE
-from engine.kernels.row import Array, PackedWeights, ProductShape
+from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
 from engine.lowering.builder import F32, Builder
-from engine.lowering.choose import WINOGRAD, Choice, predicted_time
-from engine.lowering.ops._images import Seen, emit_planes, window_of
+from engine.lowering.choose import WINOGRAD, WINOGRAD_BF16, Choice, predicted_time
+from engine.lowering.ops._images import TOGETHER, Seen, emit_planes, window_of
 from engine.lowering.ops._products import (
     Product,
     keep,
@@ -30,8 +31,9 @@ from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record
 
 # Sums over fewer channels, or of fewer nonzero weights, do not keep the float32 grade (docs/precision.md).
 LEAST_CHANNELS, LEAST_WEIGHTS = 32, 64
-# Nanoseconds of one core for sixteen tiles of a channel, and of a row of results: measured on Zen 4.
-CHANNEL_NS, RESULT_NS = 16.0, 30.0
+# Nanoseconds of one core for sixteen tiles of a channel, and of a row of results; products of tiles against those of
+# one panel: measured on Zen 4.
+CHANNEL_NS, RESULT_NS, PRODUCTS_SHARE = 16.0, 30.0, 1.15
 # Channels of a tile of the step that makes tiles.
 GROUP = 16
 
@@ -40,14 +42,20 @@ GROUP = 16
 class Tiled:
     """A product that is better made of tiles.
 
+    family   one of _FORMS
     seen     what lies before the products: windows of 4 x 4 at stride 2
     result   pixels of an image's result, (down, across)
     choice   beside the choice it replaces
     """
 
+    family: str
     seen: Seen
     result: tuple[int, int]
     choice: Choice
+
+
+# The row whose packing and whose time these products have, by family.
+_FORMS = {WINOGRAD: DENSE_F32, WINOGRAD_BF16: DENSE_BF16}
 
 
 def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> Tiled | None:
@@ -65,14 +73,21 @@ def tiled(node: Node, builder: Builder, shape: ProductShape, choice: Choice) -> 
     down, across = (-(-size // winograd_results.SIDE) for size in window.result)
     tiles = Window(window.image, (down, across), (4, 4), (2, 2), (1, 1), window.begin)
     lanes = Lanes(images, down * across, winograd.WIDTH)
-    cost = _cost_ns(shape.m, channels, lanes, builder)
-    is_forced = builder.forced_family == WINOGRAD
-    if cost >= choice.cost_ns and not is_forced:
+    offered = {
+        family: _cost_ns(row, shape.m, channels, lanes, builder)
+        for family, row in _FORMS.items()
+        if not row.emulated and row.precision in ("f32", builder.machine.precision)
+    }
+    is_forced = builder.forced_family in offered
+    family = builder.forced_family if is_forced else min(offered, key=lambda name: offered[name])
+    if family is None or (offered[family] >= choice.cost_ns and not is_forced):
         return None
     rivals = ((choice.row.family, choice.cost_ns), *choice.runners_up)
     reason = "forced" if is_forced else "cheapest"
-    seen = Seen(source, tiles, channels, images, lanes, "panel")
-    return Tiled(seen, window.result, replace(choice, cost_ns=cost, runners_up=rivals, reason=reason))
+    form = _FORMS[family].reads
+    seen = Seen(source, tiles, -(-channels // TOGETHER[form]), images, lanes, form)
+    choice = replace(choice, cost_ns=offered[family], runners_up=rivals, reason=reason)
+    return Tiled(family, seen, window.result, choice)
 
 
 def _fits(value: Value, builder: Builder) -> bool:
@@ -84,27 +99,28 @@ def _fits(value: Value, builder: Builder) -> bool:
     return is_three and channels >= LEAST_CHANNELS and optional(value.node, 1) is None
 
 
-def _cost_ns(m: int, channels: int, lanes: Lanes, builder: Builder) -> float:
-    """The dense row's time for all positions, and both moves."""
+def _cost_ns(row: ProductRow, m: int, channels: int, lanes: Lanes, builder: Builder) -> float:
+    """The dense row's time for all positions, which are many short sums, and both moves."""
     k = winograd_results.POSITIONS * channels
-    products = predicted_time(DENSE_F32, ProductShape(m, k, m * k, lanes), builder.rates)
-    return products + lanes.vectors * (channels * CHANNEL_NS + m * RESULT_NS)
+    products = predicted_time(row, ProductShape(m, k, m * k, lanes), builder.rates)
+    return PRODUCTS_SHARE * products + lanes.vectors * (channels * CHANNEL_NS + m * RESULT_NS)
 
 
 def emit_tiled(
     node: Node, builder: Builder, weights: Array, found: Tiled, epilogue: dict[str, Field]
 ) -> None:
     """Append its steps: planes, tiles, products."""
-    seen, axes, channels = found.seen, node.attrs["weight_axes"], found.seen.channels
+    seen, axes, row = found.seen, node.attrs["weight_axes"], _FORMS[found.family]
+    channels = seen.node.attrs["channels"]
     packed = builder.weights.lasting(
         weights,
-        (WINOGRAD, axes),
+        (found.family, axes),
         PackedWeights,
-        lambda a: winograd.pack(weight_matrix(node, a), channels),
+        lambda a: winograd.pack(weight_matrix(node, a), channels, row.pack),
     )
     tiles, row_bytes, position_bytes = _emit_tiles(builder, seen)
     product = Product(seen, packed, found.choice, epilogue, optional(node, 3))
-    y = result_panel(node, builder, None)
+    y, makes_pairs = result_panel(node, builder, None), seen.form == "pairs" and packed.m % 2 == 0
     fields, reads = product_epilogue(node, builder, product, y)
     args: dict[str, Field | Record | Kernel] = {
         **_shape_fields(found, y.lanes),
@@ -115,10 +131,10 @@ def emit_tiled(
         "w": Location(Fixed(packed.entries)),
         "strips": packed.strips,
         "epilogue": Record(EPILOGUE, fields),
-        "results": winograd_results.to_results,
+        "results": winograd_results.to_pairs if makes_pairs else winograd_results.to_results,
         "activator": activator_of(fields),
     }
-    kernel, choice = winograd.multiply_tiles, found.choice
+    kernel, choice = winograd.MULTIPLY_TILES[seen.form], found.choice
     builder.emit(
         Layer(
             node.name,
@@ -138,6 +154,8 @@ def emit_tiled(
         tile_ns=choice.cost_ns / (packed.strips * seen.lanes.panels),
         scratch=winograd_results.product_scratch(row_bytes),
     )
+    if makes_pairs:
+        builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
 
 
@@ -169,25 +187,26 @@ def _emit_tiles(builder: Builder, seen: Seen) -> tuple[Buffer, int, int]:
     position_bytes = channels * row_bytes + 64
     y_panel = winograd_results.POSITIONS * position_bytes
     y = Buffer(lanes.panels * y_panel + 64)
-    groups = -(-channels // GROUP)
+    group = GROUP // TOGETHER[seen.form]
+    groups = -(-channels // group)
     fields: dict[str, Field | Record] = {
         "windows": Record(WINDOWS, seen.fields(planes)),
         "plane_bytes": 4 * seen.window.plane,
         "groups": groups,
-        "group": GROUP,
+        "group": group,
         "row_bytes": row_bytes,
         "position_bytes": position_bytes,
         "y": Location(y),
         "y_panel": y_panel,
     }
     builder.emit(
-        Layer(node.name, "layout", winograd.to_tiles.name, 0),
-        winograd.to_tiles,
-        Record(winograd.TILES, fields),
+        Layer(node.name, "layout", winograd_tiles.TO_TILES[seen.form].name, 0),
+        winograd_tiles.TO_TILES[seen.form],
+        Record(winograd_tiles.TILES, fields),
         tiles=lanes.panels * groups,
         reads=(planes,),
         writes=(y,),
         tile_ns=CHANNEL_NS * GROUP * lanes.width / 16,
-        scratch=winograd.SCRATCH,
+        scratch=winograd_tiles.SCRATCH,
     )
     return y, row_bytes, position_bytes

@@ -18,7 +18,7 @@ import sys
 import numpy as np
 from kernel_runs import FORMS, Array, finisher_at, is_few_bits, packed_of, sparse_matrix
 
-from engine.kernels.layout import Lanes, panel_rows, quad_margin
+from engine.kernels.layout import Lanes, pair_rows, panel_rows, quad_margin
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.kernels.row import ProductRow
@@ -89,6 +89,14 @@ def run(row: ProductRow, m: int, k: int, n: int, *, at_end: bool) -> None:
         args[name] = value
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(row.kernels[lanes.width].address)
     function(args.ctypes.data, 0, packed.strips * lanes.panels, place["scratch"])
+    if row.reads == "pairs":
+        # Once more, to pairs alone.
+        size = pair_rows(m) * lanes.row_bytes
+        pairs = Fenced(np.zeros(size * lanes.panels, np.uint8), at_end=at_end)
+        fields = {"planes": pairs.address, "planes_panel": size, "planes_vector": 64}
+        for name, value in {**fields, "planes_row": lanes.row_bytes, "y": 0}.items():
+            record[name] = value
+        function(args.ctypes.data, 0, packed.strips * lanes.panels, place["scratch"])
 
 
 def main(family: str) -> None:

@@ -44,16 +44,8 @@ def test_product_stays_within_its_arrays(family: str) -> None:
     "kind",
     [
         *("depthwise_flat", "depthwise_flat_rounded"),
-        *(
-            "windows",
-            "fused",
-            "banded",
-            "winograd",
-            "depthwise",
-            "quantized_depthwise",
-            "moves",
-            "largest_quads",
-        ),
+        *("windows", "fused", "banded", "grouped", "pairs", "moves", "winograd", "winograd_bf16"),
+        *("depthwise", "quantized_depthwise", "largest_quads"),
         *(["depthwise_quads"] if HAS_NARROWING else []),
     ],
 )
