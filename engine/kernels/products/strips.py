@@ -273,10 +273,10 @@ def strip_kernels(family: str, kind: str) -> dict[int, Kernel]:
     return {width: strip_kernel(family, width, kind) for width in (16, 32, 64)}
 
 
-def strip_vectors(lanes: Lanes) -> float:
-    """Vectors of lanes that a strip is multiplied by; few lanes of a last one are a share of it."""
+def strip_vectors(lanes: Lanes, share: float = FEW_SHARE) -> float:
+    """Vectors of lanes that a strip is multiplied by; few lanes of a last one are this share of it."""
     held = lanes.outer * lanes.pitch // VECTOR_LANES
-    return held - 1 + FEW_SHARE if HAS_FEW and lanes.few else held
+    return held - 1 + share if HAS_FEW and lanes.few else held
 
 
 def strip_scratch(width: int) -> int:

@@ -97,4 +97,6 @@ def emit_flat(
         tile_ns=CHANNELS * pixels / flat.bands * (flat.window.taps * 0.03 + 0.1),
         scratch=flat.places["size"],
     )
+    if node.attrs["store"] is None:
+        builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)

@@ -147,6 +147,8 @@ def _emit_depthwise(
         tile_ns=depthwise.CHANNELS * pixels * (window.taps * 0.03 + 0.3),
         scratch=scratch.size,
     )
+    if node.attrs["store"] is None:
+        builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
     return None
 

@@ -14,6 +14,7 @@ from windows_drawn import drawn_sizes
 
 from engine import Engine
 from engine.kernels.simd.pairs import HAS_PAIRS
+from engine.lowering import builder
 
 Array = NDArray[Any]
 needs_pairs = pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no instructions for bfloat16")
@@ -186,6 +187,30 @@ def test_results_go_from_product_to_product_as_pairs() -> None:
     made = kernels_of(engine)
     assert made.count("dense_bf16") == 4
     assert made.count("pixels_to_pairs") == 1, "of the image alone"
+
+
+@needs_pairs
+@pytest.mark.parametrize(
+    ("size", "stride", "activation"), [(28, 1, "Relu"), (15, 2, "Sigmoid"), (7, 1, "Relu")]
+)
+def test_windows_of_one_channel_store_pairs_of_what_they_compute_in_float32(
+    monkeypatch: pytest.MonkeyPatch, size: int, stride: int, activation: str
+) -> None:
+    source, b, image = np.random.default_rng([size, stride]), ModelBuilder(17), (1, 36, size, size)
+    taps, last = (
+        source.standard_normal(shape).astype(np.float32) for shape in ((36, 1, 3, 3), (96, 36, 1, 1))
+    )
+    y = b.op(
+        "Conv", b.input("x", np.float32, image), b.weight(taps), group=36, strides=[stride] * 2, pads=[1] * 4
+    )
+    b.output(b.op("Conv", b.op(activation, y), b.weight(last)))
+    content, x = b.model().SerializeToString(), source.standard_normal(image).astype(np.float32)
+    stored = Engine(content, **FORCED)
+    monkeypatch.setattr(builder, "stored_form", lambda *_: None)
+    split = Engine(content, **FORCED)
+    assert stored.run([x])[0].tobytes() == split.run([x])[0].tobytes()
+    assert "pixels_to_pairs" not in kernels_of(stored)
+    assert "pixels_to_pairs" in kernels_of(split)
 
 
 @needs_pairs
