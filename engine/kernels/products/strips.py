@@ -250,7 +250,7 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
             few = few_of(a, panel) if HAS_FEW else 0
             if few > 0:
                 end -= 64
-                if not floats and width == 64 and end % 128 != 0:
+                if kind != "f32" and width == 64 and end % 128 != 0:
                     vector_and_few_sums(a, strip, x + end, scratch + end)
                     end -= 64
                 else:

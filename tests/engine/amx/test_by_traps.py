@@ -53,6 +53,7 @@ SLOW_RUNS = {
         10_000,
         "",
     ),
+    "windows": Run(("engine/lowering/test_bf16_convolution.py",), "tiles or rounded or bits", 5_000, ""),
     "between forbidden pages": Run(("engine/kernels/test_guard_pages.py",), "amx", 10_000, ""),
     "large models": Run(("engine/amx/test_tile_models.py",), "large", 1_000_000, ""),
 }

@@ -14,7 +14,7 @@ from windows_drawn import drawn_sizes
 
 from engine import Engine
 from engine.kernels.simd.pairs import HAS_PAIRS
-from engine.lowering import builder
+from engine.lowering import builder, choose
 
 Array = NDArray[Any]
 needs_pairs = pytest.mark.skipif(not HAS_PAIRS, reason="this machine has no instructions for bfloat16")
@@ -133,6 +133,23 @@ def test_operands_are_rounded_and_sums_are_not(
     engine = case.engine(**FORCED)
     case.check(engine.run([case.x])[0])
     assert kernels_of(engine).count("dense_bf16") == 1
+
+
+@pytest.mark.parametrize("family", ["amx_bf16", "amx_bf16_compressed"])
+@pytest.mark.parametrize(("image", "weights", "attrs"), CASES[3:8])
+def test_tiles_multiply_the_same_operands(
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    image: tuple[int, ...],
+    weights: tuple[int, ...],
+    attrs: dict[str, Any],
+) -> None:
+    """Emulated where the level has no tiles: they are offered here alone then."""
+    monkeypatch.setattr(choose, "PRODUCT_ROWS", choose.ALL_ROWS)
+    case = Case(image, weights, **attrs)
+    engine = case.engine(precision="bf16", kernel=family)
+    case.check(engine.run([case.x])[0])
+    assert family in kernels_of(engine)
 
 
 @needs_pairs
