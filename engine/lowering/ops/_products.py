@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -201,6 +201,13 @@ def _panel_block(builder: Builder, product: Product) -> int:
     return even_block(lanes.panels, builder.machine.parts, panels_of_block(product.x.panel_bytes, l2))
 
 
+def product_layer(node: Node, kernel: Kernel, packed: PackedWeights, choice: Choice) -> Layer:
+    """What is said of a product's step."""
+    return Layer(
+        node.name, node.op, kernel.name, 1, packed.sparsity, choice.reason, choice.runners_up, choice.cost_ns
+    )
+
+
 def emit_product(node: Node, builder: Builder, product: Product) -> None:
     """Append the product step of `linear` or `quantized_linear`."""
     x, packed, choice = product.x, product.packed, product.choice
@@ -224,9 +231,7 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
     }
     kernel = choice.row.kernels[lanes.width]
     reason = choice.reason if product.groups is None else f"{choice.reason}, {product.groups.count} groups"
-    layer = Layer(
-        node.name, node.op, kernel.name, 1, packed.sparsity, reason, choice.runners_up, choice.cost_ns
-    )
+    layer = product_layer(node, kernel, packed, replace(choice, reason=reason))
     if product.groups is not None:
         called = Called(args, kernel, choice.row.scratch(lanes.width), reads, y.buffers)
         emit_groups(builder, layer, product.groups, x, y, called)

@@ -23,6 +23,7 @@ from engine.lowering.ops._products import (
     keep,
     optional,
     product_epilogue,
+    product_layer,
     required,
     result_panel,
     weight_matrix,
@@ -136,16 +137,7 @@ def emit_tiled(
     }
     kernel, choice = winograd.MULTIPLY_TILES[seen.form], found.choice
     builder.emit(
-        Layer(
-            node.name,
-            node.op,
-            kernel.name,
-            1,
-            packed.sparsity,
-            choice.reason,
-            choice.runners_up,
-            choice.cost_ns,
-        ),
+        product_layer(node, kernel, packed, choice),
         kernel,
         Record(winograd_results.WINOGRAD, args),
         tiles=packed.strips * seen.lanes.panels,
