@@ -25,6 +25,7 @@ from engine.kernels.products.few_lanes import HAS_FEW, few_lane_sums
 from engine.kernels.products.strips import TileShape, strip_sums, tile_shape
 from engine.kernels.row import Array, PackedWeights
 from engine.kernels.simd.arithmetic import least
+from engine.kernels.simd.pairs import HAS_PAIRS
 
 # Tiles of a panel at most.
 WIDTH = 32
@@ -106,5 +107,5 @@ def _product_kernel(family: str, kind: str) -> Kernel:
 # By the form of the planes.
 MULTIPLY_TILES = {
     "panel": _product_kernel("winograd_f32", "f32"),
-    "pairs": _product_kernel("winograd_bf16", "bf16"),
+    **({"pairs": _product_kernel("winograd_bf16", "bf16")} if HAS_PAIRS else {}),
 }

@@ -22,6 +22,7 @@ from engine.kernels.products.epilogue import addend_of, addend_row, epilogue_of,
 from engine.kernels.simd.arithmetic import from_bits, least, maximum, splat_f32
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.memory import load_f32, read_i64, store_f32, store_first, write_i64
+from engine.kernels.simd.pairs import HAS_PAIRS
 
 # Results of a tile along an axis, and products of a tile.
 SIDE, POSITIONS = 2, 16
@@ -50,7 +51,7 @@ WINOGRAD = np.dtype(
             "columns",
             "lane_pitch",  # lanes of results from image to image
             "epilogue",
-            "results",  # address of the kernel `to_results`, or `to_pairs`
+            "results",  # address of a kernel of TO_RESULTS
             "activator",  # address of the kernel of its activation (see products/activators)
         )
     ],
@@ -262,9 +263,15 @@ def _results_kernel(
     return to_results
 
 
-to_results = _results_kernel("winograd_results", direct_of, _finish_row, 1)
-# Of an even number of rows.
-to_pairs = _results_kernel("winograd_pairs", direct_with_pairs_of, _finish_pairs, 2)
+# By the form of the results; pairs, of an even number of rows, may have rows beside them.
+TO_RESULTS = {
+    "panel": _results_kernel("winograd_results", direct_of, _finish_row, 1),
+    **(
+        {"pairs": _results_kernel("winograd_pairs", direct_with_pairs_of, _finish_pairs, 2)}
+        if HAS_PAIRS
+        else {}
+    ),
+}
 
 
 finish_tiles = call_by_address(_ARGUMENTS)

@@ -16,7 +16,7 @@ from engine.jit import Kernel, inner, kernel, record
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, windows_of
 from engine.kernels.simd.arithmetic import from_bits, least, splat_i32
 from engine.kernels.simd.memory import load_f32, load_i32, read_i64, store_f32, store_i32
-from engine.kernels.simd.pairs import rounded_pairs
+from engine.kernels.simd.pairs import HAS_PAIRS, rounded_pairs
 
 TILES = np.dtype(
     [
@@ -142,5 +142,5 @@ def _tiles_kernel(name: str, move: Callable[..., None]) -> Kernel:
 # By the form of the planes.
 TO_TILES = {
     "panel": _tiles_kernel("winograd_tiles", _move_tile),
-    "pairs": _tiles_kernel("winograd_tiles_bf16", _move_pairs),
+    **({"pairs": _tiles_kernel("winograd_tiles_bf16", _move_pairs)} if HAS_PAIRS else {}),
 }

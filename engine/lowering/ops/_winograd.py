@@ -132,7 +132,7 @@ def emit_tiled(
         "w": Location(Fixed(packed.entries)),
         "strips": packed.strips,
         "epilogue": Record(EPILOGUE, fields),
-        "results": winograd_results.to_pairs if makes_pairs else winograd_results.to_results,
+        "results": winograd_results.TO_RESULTS["pairs" if makes_pairs else "panel"],
         "activator": activator_of(fields),
     }
     kernel, choice = winograd.MULTIPLY_TILES[seen.form], found.choice

@@ -91,12 +91,16 @@ def run(row: ProductRow, m: int, k: int, n: int, *, at_end: bool) -> None:
     function(args.ctypes.data, 0, packed.strips * lanes.panels, place["scratch"])
     if row.reads == "pairs":
         # Once more, to pairs alone.
-        size = pair_rows(m) * lanes.row_bytes
-        pairs = Fenced(np.zeros(size * lanes.panels, np.uint8), at_end=at_end)
-        fields = {"planes": pairs.address, "planes_panel": size, "planes_vector": 64}
-        for name, value in {**fields, "planes_row": lanes.row_bytes, "y": 0}.items():
+        pairs = Fenced(np.zeros(pair_rows(m) * lanes.row_bytes * lanes.panels, np.uint8), at_end=at_end)
+        for name, value in pairs_at(pairs.address, m, lanes).items():
             record[name] = value
         function(args.ctypes.data, 0, packed.strips * lanes.panels, place["scratch"])
+
+
+def pairs_at(address: int, m: int, lanes: Lanes) -> dict[str, int]:
+    """What an epilogue's record says of m features that are stored as pairs, and not as an f32 panel."""
+    place = {"planes": address, "planes_panel": pair_rows(m) * lanes.row_bytes, "planes_vector": 64}
+    return {**place, "planes_row": lanes.row_bytes, "y": 0}
 
 
 def main(family: str) -> None:

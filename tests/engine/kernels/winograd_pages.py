@@ -58,12 +58,11 @@ class Tiles(Run):
         fields |= {"width": tiles.width, "last_bytes": tiles.last_bytes, "tiles": tiles.inner}
         fields |= {"across": w.result[1], "tile_pitch": tiles.pitch, "images": IMAGES, "down": down}
         fields |= {"columns": columns, "lane_pitch": lanes.pitch}
-        fields |= {"results": winograd_results.to_results.address}
+        fields |= {"results": winograd_results.TO_RESULTS[form].address}
         if form == "pairs":
             pairs = results // 2 * lanes.row_bytes
             last |= {"planes": self.room(pairs * lanes.panels + VECTORS_BEHIND), "planes_panel": pairs}
             last |= {"planes_vector": 64, "planes_row": lanes.row_bytes}
-            fields |= {"results": winograd_results.to_pairs.address}
         for number in (ACTIVATIONS["none"], ACTIVATIONS["silu"]):
             epilogue = self.record(EPILOGUE, {**last, "activation": number}).ctypes.data
             fields |= {"epilogue": epilogue, "activator": ACTIVATORS[number].address}
