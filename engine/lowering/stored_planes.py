@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.graph.ir import Value
 from engine.jit import Kernel
 from engine.kernels.bf16_planes.rows import FORMS, PLANES, ROW_BYTES, TILE_K, vector_bytes
+from engine.kernels.convolution.banded import BANDED
 from engine.kernels.convolution.fused import FUSED
 from engine.kernels.convolution.lanes import PIXELS
 from engine.kernels.convolution.pairs import to_pairs
@@ -84,7 +85,7 @@ def _can_store(step: Step, form: str, k: int) -> bool:
     if form not in STORED or "planes" in _last(step.args).fields:
         return False
     if form == "rows":
-        return step.args.dtype in (PRODUCT, FUSED)
+        return step.args.dtype in (PRODUCT, FUSED, BANDED)
     if step.args.dtype == WINOGRAD and form != "pairs":
         return False
     return k % (2 if form == "pairs" else TILE_K) == 0

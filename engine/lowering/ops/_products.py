@@ -251,7 +251,8 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
             together=min(choice.row.run, lanes.panels),
             span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,
         )
-    if node.attrs.get("store") is None:
+    # Groups know of one place for their results only.
+    if node.attrs.get("store") is None and product.groups is None:
         builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
 

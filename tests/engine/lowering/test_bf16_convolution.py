@@ -231,6 +231,25 @@ def test_windows_of_one_channel_store_pairs_of_what_they_compute_in_float32(
 
 
 @needs_pairs
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_groups_are_read_as_pairs_of_all_channels(kernel: int) -> None:
+    """Products of their own, in float32: one stores no pairs, whose place is that of all groups."""
+    source, b, image = np.random.default_rng(kernel), ModelBuilder(17), (1, 96, 20, 20)
+    weights = ((96, 24, kernel, kernel), (96, 96, 1, 1))
+    first, last = (source.standard_normal(shape).astype(np.float32) for shape in weights)
+    y = b.op("Conv", b.input("x", np.float32, image), b.weight(first), group=4, pads=[kernel // 2] * 4)
+    b.output(y)
+    b.output(b.op("Conv", y, b.weight(last)))
+    engine = Engine(b.model().SerializeToString(), precision="bf16")
+    summed, got = engine.run([source.standard_normal(image).astype(np.float32)])
+    want, size = (convolved(f(rounded(summed)), f(rounded(last)), {}) for f in (np.asarray, np.abs))
+    assert np.all(np.abs(got - want) <= 8 * 2.0**-24 * size)
+    assert "dense_bf16" in kernels_of(engine)
+    assert engine.compiled is not None
+    assert any("4 groups" in layer.reason for layer in engine.compiled.plan.layers)
+
+
+@needs_pairs
 def test_pruned_weights_are_still_left_out() -> None:
     source, b, image = np.random.default_rng(3), ModelBuilder(17), (1, 64, 28, 28)
     w = source.standard_normal((64, 64, 3, 3)).astype(np.float32)
