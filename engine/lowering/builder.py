@@ -8,7 +8,7 @@ what makes a value's first form when somebody asks for one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,6 +87,23 @@ class Strided:
     strides: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenProduct:
+    """A product whose step is emitted when somebody asks for its results, or is made a part of its only reader's.
+
+    fields   of its record, but for where x lies in several panels
+    m        rows of its result, of which a strip has `strip_bytes` bytes of weights
+    """
+
+    fields: Mapping[str, Field | Record | Kernel]
+    kernel: Kernel
+    scratch: int
+    reads: tuple[Buffer, ...]
+    m: int
+    strip_bytes: int
+    layer: Layer
+
+
 @dataclass(slots=True)
 class Builder:
     """Collects steps; asks for forms of values go through it."""
@@ -107,6 +124,8 @@ class Builder:
     reserved: dict[Value, Panel] = field(default_factory=dict)
     reserved_rows: dict[Value, Location] = field(default_factory=dict)
     strided: dict[Value, Strided] = field(default_factory=dict)
+    private: set[Value] = field(default_factory=set)
+    open_products: dict[Value, OpenProduct] = field(default_factory=dict)
     fault: Buffer = field(default_factory=lambda: Buffer(64, permanent=True))
 
     # -- constants

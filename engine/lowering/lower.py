@@ -11,6 +11,7 @@ from engine.graph.ir import Graph, Node, Value
 from engine.lowering import ops
 from engine.lowering.builder import Builder, Machine, OpLowering
 from engine.lowering.choose import check_family, measured_rates
+from engine.lowering.ops._expanded import private_products
 from engine.lowering.side_by_side import reserve
 from engine.lowering.stored_planes import drop_unread
 from engine.options import environment_option
@@ -40,6 +41,7 @@ def lower(graph: Graph, machine: Machine, weights: WeightStore) -> Program:
     builder = Builder(machine, weights, _forced_family(machine), measured_rates())
     inputs = tuple((value.node.name, builder.new_rows(value, permanent=True)) for value in graph.inputs)
     reserve(graph, builder)
+    builder.private |= private_products(graph)
     for node in graph.nodes():
         if node.op not in _SOURCES:
             _lower_node(node, builder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from engine.kernels.convolution.banded import PLANES_RECORD
 from engine.kernels.convolution.fused import RECORD_BYTES
 from engine.kernels.convolution.planes import Window
 from engine.kernels.convolution.windows import RUNS_BYTES
@@ -57,7 +58,7 @@ class Bands:
         """Fields of the record, and `size`."""
         copies = RUNS_BYTES + self.plane_bytes
         own = copies + self.window.copies_bytes(x_width)
-        panel = own + RECORD_BYTES
+        panel = own + max(RECORD_BYTES, PLANES_RECORD)
         rest = -(-(panel + windows_bytes) // 64) * 64
         return {"copies": copies, "own": own, "panel": panel, "rest": rest, "size": rest + product_scratch}
 

@@ -9,7 +9,7 @@ So neither is padding laid out nor are rows of results joined: what a vector rea
 mask for each column of taps. A tile is four channels of a band of vectors, few enough for the band to stay in L1; sums
 leave the registers through the bounds of products/direct.py, or to scratch for a finisher.
 
-    strides of 1, pitch of the image     lanes are copied as they lie
+    strides of 1, pitch of the image     lanes are copied as they lie, or read where they lie together with zeros around
     others                               row by row and phase by phase, from lanes copied first, or from whole vectors
 """
 
@@ -33,12 +33,17 @@ from engine.kernels.simd.neighbours import evens_of, odds_of
 @inner
 def _find_lanes(a: Any, image: int, first: int, end: int, copies: int) -> int:
     """Where each vector of the image's lanes from `first` on lies; how many there are before `end`."""
-    found = 0
-    for pixel in range(first, end, 16):
-        lane = image * a.x_pitch + pixel
-        panel = lane // a.x_width
-        write_i64(panel * a.x_panel + 4 * (lane - panel * a.x_width), copies + 8 * found)
+    found, lane = 0, image * a.x_pitch + first
+    panel = lane // a.x_width
+    within = lane - panel * a.x_width
+    place = panel * a.x_panel
+    for _ in range(first, end, 16):
+        write_i64(place + 4 * within, copies + 8 * found)
         found += 1
+        within += 16
+        if within >= a.x_width:
+            within -= a.x_width
+            place += a.x_panel
     return found
 
 
@@ -49,7 +54,7 @@ def _copy_lanes(x: int, copies: int, count: int, y: int) -> None:
 
 
 @inner
-def _clear(y: int, count: int) -> None:
+def clear(y: int, count: int) -> None:
     """Whole vectors from y on, for so many numbers at least."""
     for at in range(0, 4 * count, 64):
         store_f32(splat_f32(np.float32(0)), y + at)
@@ -92,7 +97,7 @@ def _lay_rows(a: Any, x: int, first: int, end: int, origin: int, y: int, lines: 
             place += 4 * (row - first) * a.pitch
             if line < 0 or line >= a.height:
                 for across in range(a.across):
-                    _clear(place + across * a.plane_bytes, a.pitch)
+                    clear(place + across * a.plane_bytes, a.pitch)
             elif a.whole != 0:
                 _lay_pairs(a, x, copies + (line * a.width - origin) // 2, place)
             else:
@@ -104,6 +109,7 @@ class Band(NamedTuple):
 
     first, behind   of what is laid out: places where lanes are copied, else rows of a phase
     origin          lane of the image from which copies are known
+    stop            behind the last lane that is seen
     copied          vectors that are copied
     """
 
@@ -112,11 +118,13 @@ class Band(NamedTuple):
     first: int
     behind: int
     origin: int
+    stop: int
     copied: int
 
 
 @inner
-def _find_band(a: Any, image: int, begin: int, end: int, copies: int) -> Band:
+def find_band(a: Any, image: int, begin: int, end: int, copies: int) -> Band:
+    """What the results begin .. end - 1 of an image see, and where its lanes lie, to `copies`."""
     if a.copied != 0:
         first, behind = (begin + a.above * a.pitch) // 16 * 16 - a.margin, end + a.below * a.pitch + a.margin
         origin, stop = 0 if first < 0 else first, least(behind, a.height * a.width)
@@ -124,24 +132,28 @@ def _find_band(a: Any, image: int, begin: int, end: int, copies: int) -> Band:
         first, behind = begin // a.pitch + a.above, (end - 1) // a.pitch + 1 + a.below
         origin = 0 if first < 0 else first * a.down * a.width // 16 * 16
         stop = least(behind * a.down, a.height) * a.width
-    count = _find_lanes(a, image, origin, stop, copies)
+    count = 0 if a.in_place != 0 else _find_lanes(a, image, origin, stop, copies)
     if count > 0:
         # A row's last pair of vectors may end one beyond.
         write_i64(read_i64(copies + 8 * count - 8), copies + 8 * count)
-    return Band(begin, end, first, behind, origin, count)
+    return Band(begin, end, first, behind, origin, stop, count)
 
 
 @inner
 def _find_results(a: Any, e: Any, image: int, band: Band, results: int, direct: int) -> int:
     """Entries of the band's vectors, and as many behind as may be read; the address behind the last of the band's."""
-    width, row = e.row_bytes // 4, 2 * a.taps_across
+    width, row, lane = e.row_bytes // 4, 2 * a.taps_across, image * a.lane_pitch + band.begin
+    panel, turn, entry = lane // width, band.begin // 16 % a.period, results
+    within = 4 * (lane - panel * width)
     for at in range(0, band.end - band.begin + 16 * TOGETHER, 16):
-        entry, lane = results + at // 16 * ENTRY, image * a.lane_pitch + band.begin + at
-        panel = lane // width
-        within = 4 * (lane - panel * width)
         write_i64(panel * e.y_panel + within if direct != 0 else 4 * at, entry)
         write_i64(panel * e.residual_panel + within, entry + 8)
-        write_i64(a.masks + (band.begin + at) // 16 % a.period * row, entry + 16)
+        write_i64(a.masks + turn * row, entry + 16)
+        entry, within, turn = entry + ENTRY, within + 64, turn + 1
+        if within >= e.row_bytes:
+            panel, within = panel + 1, within - e.row_bytes
+        if turn == a.period:
+            turn = 0
     return results + (band.end - band.begin) // 16 * ENTRY
 
 
@@ -149,15 +161,20 @@ def _find_results(a: Any, e: Any, image: int, band: Band, results: int, direct: 
 def _lay_channel(a: Any, channel: int, band: Band, planes: int, lines: int, copies: int) -> int:
     """All phases of a channel; the address in phase 0 of the band's first result."""
     x = a.x_base + channel * a.x_row
+    if a.copied != 0 and a.in_place != 0:
+        beside: int = x + 4 * band.begin
+        return beside
     if a.copied != 0:
         start, pixels = band.origin - band.first, a.height * a.width
-        _clear(planes, least(band.origin, band.behind) - band.first)
+        clear(planes, least(band.origin, band.behind) - band.first)
         _copy_lanes(x, copies, band.copied, planes + 4 * start)
         if band.behind > pixels:
             inside = pixels - band.first if pixels > band.first else 0
-            _clear(planes + 4 * inside, band.behind - band.first - inside)
+            clear(planes + 4 * inside, band.behind - band.first - inside)
         return planes + 4 * (band.begin - band.first)
-    if a.whole == 0:
+    if a.whole == 0 and a.in_place != 0:
+        lines = x + 4 * band.origin
+    elif a.whole == 0:
         _copy_lanes(x, copies, band.copied, lines)
     y = planes + 4 * a.margin
     _lay_rows(a, x, band.first, band.behind, band.origin, y, lines, copies)
@@ -187,13 +204,13 @@ def depthwise_flat(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
         d = Direct(0, 0, 0, np.float32(-np.inf), np.float32(np.inf), 4 * (a.band + 16), 1, 0)
     lines, sums = scratch + a.lines, scratch + a.sums
     copies, results = scratch + a.copies, scratch + a.results
-    last, behind, band = -1, results, Band(0, 0, 0, 0, 0, 0)
+    last, behind, band = -1, results, Band(0, 0, 0, 0, 0, 0, 0)
     for index in range(tile_begin, tile_end):
         part = index // a.quads
         first, image = CHANNELS * (index - part * a.quads), part // a.bands
         if part != last:
             begin = (part - image * a.bands) * a.band
-            band = _find_band(a, image, begin, least(begin + a.band, a.lane_pitch), copies)
+            band = find_band(a, image, begin, least(begin + a.band, a.lane_pitch), copies)
             behind = _find_results(a, e, image, band, results, direct)
             last = part
         for channel in range(first, least(first + CHANNELS, e.m)):

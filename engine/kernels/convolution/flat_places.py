@@ -35,6 +35,7 @@ FLAT = np.dtype(
                 "bands",  # of an image
                 "band",  # lanes of a band; the last has what is left
                 "copied",  # 1: lanes are copied as they lie
+                "in_place",  # 1: lanes of a channel lie together, lane 0 of image 0 at x_base, zeros around where copied
                 "whole",  # 1: rows are whole vectors of panels
                 "down",  # strides
                 "across",
@@ -141,6 +142,15 @@ class Flat:
     def plane(self) -> int:
         """Numbers of a phase."""
         return _up(self.rows * self.pitch + 2 * self.margin) + TOGETHER * VECTOR_LANES
+
+    def seen_lanes(self, bands: int) -> int:
+        """Lanes of the image that so many bands see, at most."""
+        above, below = self.reach
+        lanes = bands * self.band
+        if self.copied:
+            return lanes + (below - above) * self.pitch + 2 * self.margin + VECTOR_LANES
+        rows = -(-lanes // self.pitch) + 1 + below - above
+        return rows * self.window.stride[0] * self.window.image[1] + 2 * VECTOR_LANES
 
     @property
     def lanes(self) -> int:

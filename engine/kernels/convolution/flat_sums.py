@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.jit import inner
 from engine.kernels.convolution.flat_places import ENTRY, TOGETHER
-from engine.kernels.simd.arithmetic import maximum, splat_f32
+from engine.kernels.simd.arithmetic import fused_multiply_add, maximum, splat_f32
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.memory import load_f32, read_f32, read_i32, read_i64, read_u16, store_f32
 from engine.kernels.simd.neighbours import add_where, one_earlier, one_later
@@ -37,6 +37,7 @@ def three_neighbours(
 ) -> None:
     """3 x 3 taps: a row's are the vector between two others, and what it becomes one place earlier and later.
 
+    The row's middle is always one of the image, as the result's rows are no longer.
     Two sums each, as a chain of nine would wait for itself.
     """
     w0, w1, w2, w3, w4 = _weight(w, 0), _weight(w, 1), _weight(w, 2), _weight(w, 3), _weight(w, 4)
@@ -46,17 +47,17 @@ def three_neighbours(
     c0, c1, c2 = load_f32(r0), load_f32(r1), load_f32(r2)
     while entry < last:
         masks = read_i64(entry + 16)
-        left, middle, right = read_u16(masks), read_u16(masks + 2), read_u16(masks + 4)
+        left, right = read_u16(masks), read_u16(masks + 4)
         r0, r1, r2 = r0 + 64, r1 + 64, r2 + 64
         n0, n1, n2 = load_f32(r0), load_f32(r1), load_f32(r2)
         s = add_where(splat_f32(np.float32(0)), one_later(p0, c0), w0, left)
-        t = add_where(splat_f32(np.float32(0)), c0, w1, middle)
+        t = c0 * w1
         s = add_where(s, one_earlier(c0, n0), w2, right)
         t = add_where(t, one_later(p1, c1), w3, left)
-        s = add_where(s, c1, w4, middle)
+        s = fused_multiply_add(c1, w4, s)
         t = add_where(t, one_earlier(c1, n1), w5, right)
         s = add_where(s, one_later(p2, c2), w6, left)
-        t = add_where(t, c2, w7, middle)
+        t = fused_multiply_add(c2, w7, t)
         s = add_where(s, one_earlier(c2, n2), w8, right)
         _put(d, s + t, bias, entry, y, residual)
         p0, p1, p2, c0, c1, c2 = c0, c1, c2, n0, n1, n2

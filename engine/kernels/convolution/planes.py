@@ -128,6 +128,7 @@ PLANES = np.dtype(
             "phases_across",
             "fill",  # what padding holds
             "fill_at",  # address of a byte that fills quads instead, or 0
+            "above",  # rows of a result below the image's own at which planes begin
         )
     ],
     align=True,
@@ -265,6 +266,6 @@ def to_planes(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
     for tile in range(tile_begin, tile_end):
         image = tile // a.channels
         if image != last:
-            count = find_copies(a, image, scratch)
+            count = find_band(a, image, a.above, scratch)
             last = image
         lay_channel(a, tile - image * a.channels, a.y + tile * a.channel_bytes, scratch, count)

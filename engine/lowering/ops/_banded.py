@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from engine.jit import Kernel
 from engine.kernels.convolution.banded import BANDED, convolve_bands
 from engine.kernels.convolution.bands import Bands, bands_of
-from engine.kernels.convolution.planes import PLANES
+from engine.kernels.convolution.planes import PLANES, to_planes
 from engine.kernels.convolution.windows import WINDOWS
 from engine.kernels.products.arguments import PRODUCT
 from engine.lowering.builder import Builder, buffers
@@ -55,6 +55,7 @@ def emit_in_bands(builder: Builder, layer: Layer, seen: Seen, bands: Bands, prod
     pixels = {"pixels": seen.window.result[0] * seen.window.result[1], "image_bytes": 0}
     fields: dict[str, Field | Record | Kernel] = {
         "planes": Record(PLANES, planes),
+        "planes_kernel": to_planes,
         "windows": Record(WINDOWS, {**replace(seen, window=window).fields(None), **pixels}),
         "product": Record(PRODUCT, {**product.fields, "panel_block": 1}),
         "kernel": product.kernel,

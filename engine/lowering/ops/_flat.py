@@ -7,6 +7,7 @@ from engine.kernels.convolution.flat import depthwise_flat
 from engine.kernels.convolution.flat_places import CHANNELS, FLAT, Flat, Shifts
 from engine.kernels.layout import VECTOR_LANES, quad_rows
 from engine.lowering.builder import Builder
+from engine.lowering.ops._expanded import emit_expanded, expanded
 from engine.lowering.ops._images import place_of_pixels, window_of
 from engine.lowering.ops._products import (
     activation_fields,
@@ -52,7 +53,7 @@ def flat_fields(flat: Flat) -> dict[str, int]:
         "taps_down": window.kernel[0],
         "taps_across": window.kernel[1],
         "period": len(masks),
-        "neighbours": int(is_beside),
+        "neighbours": int(is_beside and flat.copied),
         "pitch": flat.pitch,
         "lane_pitch": flat.lane_pitch,
         "bands": flat.bands,
@@ -74,12 +75,14 @@ def emit_flat(
 ) -> None:
     """Append the step, and keep its result."""
     images, pixels, channels = node[0].shape
-    x = place_of_pixels(required(node, 0), builder)
-    y = result_panel(node, builder, node.attrs["store"])
+    value, y = required(node, 0), result_panel(node, builder, node.attrs["store"])
     flat = Flat(window_of(node), y.lanes.pitch)
     last, read = depthwise_epilogue(node, builder, y, epilogue, residual)
+    within = expanded(value, builder, flat, images)
+    lanes = builder.lanes(value.shape)
     fields: dict[str, Field | Record] = {
-        **x.fields("x"),
+        "x_width": lanes.width,
+        "x_pitch": lanes.pitch,
         **flat_fields(flat),
         "quads": quad_rows(channels),
         "w": weights,
@@ -87,10 +90,15 @@ def emit_flat(
         "masks": Location(Fixed(flat.masks())),
         "epilogue": last,
     }
+    if within is not None:
+        emit_expanded(node, builder, within, fields, y, read)
+        keep(node, builder, y)
+        return
+    x = place_of_pixels(value, builder)
     builder.emit(
         Layer(node.name, node.op, depthwise_flat.name),
         depthwise_flat,
-        Record(FLAT, fields),
+        Record(FLAT, {**fields, **x.fields("x")}),
         tiles=images * flat.bands * quad_rows(channels),
         reads=(*x.buffers, *read),
         writes=y.buffers,

@@ -23,7 +23,7 @@ from engine.kernels.products.epilogue import (
 )
 from engine.kernels.products.finishers import FINISHERS, Table, finisher_of
 from engine.kernels.row import Array, PackedWeights, ProductRow, ProductShape
-from engine.lowering.builder import Builder
+from engine.lowering.builder import Builder, OpenProduct
 from engine.lowering.choose import Choice, choose
 from engine.lowering.ops._banded import Called, bands_for, emit_in_bands
 from engine.lowering.ops._grouped import Groups, emit_groups
@@ -237,24 +237,86 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         emit_groups(builder, layer, product.groups, x, y, called)
     elif isinstance(x, Seen):
         _emit_over_windows(builder, layer, product, x, args, reads, y)
+    elif _is_private(node, builder, product):
+        epilogue = Record(EPILOGUE, {**args["epilogue"].fields, "y": 0})  # type: ignore[union-attr]
+        _keep_open(node, builder, product, layer, {**args, "epilogue": epilogue}, reads)
+
+        def emit() -> None:
+            _emit_on_panels(node, builder, product, layer, args, reads, y)
+            _keep_made(node, builder, y)
+
+        builder.later[node[0]] = emit
+        return
     else:
-        decided = builder.deciding_lanes(required(node, 0).shape, choice.row.operand)
-        builder.emit(
-            layer,
-            kernel,
-            Record(PRODUCT, {**args, "x": x.location, "x_panel": x.panel_bytes}),
-            tiles=packed.strips * lanes.panels,
-            reads=reads,
-            writes=y.buffers,
-            tile_ns=choice.cost_ns / (packed.strips * decided.panels),
-            scratch=choice.row.scratch(lanes.width),
-            together=min(choice.row.run, lanes.panels),
-            span=Span(lanes, per_panel=packed.strips) if choice.row.most_lanes is None else None,
-        )
-    # Groups know of one place for their results only.
-    if node.attrs.get("store") is None and product.groups is None:
+        _emit_on_panels(node, builder, product, layer, args, reads, y)
+    if product.groups is None:
+        _keep_made(node, builder, y)
+    else:
+        # Groups know of one place for their results only.
+        keep(node, builder, y)
+
+
+def _keep_made(node: Node, builder: Builder, y: Panel) -> None:
+    """Remember where output 0 lies, and which step made it."""
+    if node.attrs.get("store") is None:
         builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
+
+
+def _is_private(node: Node, builder: Builder, product: Product) -> bool:
+    """Whether results are read by one depthwise convolution only, and a strip of them can be made when it wants them."""
+    is_plain = product.residual is None and node.attrs.get("store") is None
+    return node[0] in builder.private and is_plain and product.choice.row.family == "dense_f32"
+
+
+def _keep_open(
+    node: Node,
+    builder: Builder,
+    product: Product,
+    layer: Layer,
+    args: dict[str, Field | Record | Kernel],
+    reads: list[Buffer],
+) -> None:
+    row, packed, x = product.choice.row, product.packed, product.x
+    if isinstance(x, Panel):
+        builder.open_products[node[0]] = OpenProduct(
+            {**args, "x": x.location, "x_panel": x.panel_bytes, "panel_block": x.lanes.panels},
+            row.kernels[x.lanes.width],
+            row.scratch(x.lanes.width),
+            tuple(reads),
+            packed.m,
+            packed.entries.nbytes // packed.strips,
+            layer,
+        )
+
+
+def _emit_on_panels(
+    node: Node,
+    builder: Builder,
+    product: Product,
+    layer: Layer,
+    args: dict[str, Field | Record | Kernel],
+    reads: list[Buffer],
+    y: Panel,
+) -> None:
+    """The product's step where what it multiplies lies as panels."""
+    x, packed, row = product.x, product.packed, product.choice.row
+    if not isinstance(x, Panel):
+        message = f"{node!r} reads windows"
+        raise TypeError(message)
+    lanes, decided = x.lanes, builder.deciding_lanes(required(node, 0).shape, row.operand)
+    builder.emit(
+        layer,
+        row.kernels[lanes.width],
+        Record(PRODUCT, {**args, "x": x.location, "x_panel": x.panel_bytes}),
+        tiles=packed.strips * lanes.panels,
+        reads=reads,
+        writes=y.buffers,
+        tile_ns=product.choice.cost_ns / (packed.strips * decided.panels),
+        scratch=row.scratch(lanes.width),
+        together=min(row.run, lanes.panels),
+        span=Span(lanes, per_panel=packed.strips) if row.most_lanes is None else None,
+    )
 
 
 def _emit_over_windows(

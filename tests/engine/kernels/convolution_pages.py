@@ -1,6 +1,6 @@
 """Convolutions between pages that nobody may touch: what `test_guard_pages` starts.
 
-`python convolution_pages.py windows` (or fused, grouped, banded, depthwise, depthwise_flat,
+`python convolution_pages.py windows` (or fused, grouped, banded, expanded, depthwise, depthwise_flat,
 depthwise_flat_rounded, quantized_depthwise, depthwise_quads, largest_quads, moves) runs all windows and ends with exit
 code 0.
 """
@@ -20,8 +20,9 @@ from engine.jit import Kernel
 from engine.kernels.convolution import depthwise, grouped
 from engine.kernels.convolution.banded import BANDED, convolve_bands
 from engine.kernels.convolution.bands import Bands
+from engine.kernels.convolution.expanded import EXPANDED, expand_and_slide
 from engine.kernels.convolution.flat import depthwise_flat
-from engine.kernels.convolution.flat_places import FLAT, Flat
+from engine.kernels.convolution.flat_places import FLAT, Flat, is_flat
 from engine.kernels.convolution.fused import FUSED, convolve, scratch_bytes
 from engine.kernels.convolution.lanes import CHUNK, PIXELS, move_pixels, to_bytes, to_quads
 from engine.kernels.convolution.planes import PLANES, Window, to_planes
@@ -41,9 +42,12 @@ from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, STORE_QUANTIZED
 from engine.kernels.products.finishers import FINISHERS, finisher_of
 from engine.kernels.products.requantise import PLAIN, REQUANTISE
+from engine.lowering.builder import OpenProduct
+from engine.lowering.ops._expanded import Expanded
 from engine.lowering.ops._flat import flat_fields
 from engine.lowering.ops._sliding import whole_taps
 from engine.lowering.panels import VECTORS_BEHIND
+from engine.plan.steps import Layer
 
 # image, kernel, stride, dilation, begin, end: pixels below, at and above a panel; rows that end within a vector.
 WINDOWS_TRIED = (
@@ -223,6 +227,7 @@ class Run:
             }
             fields = self.product(lanes, CHANNELS * w.taps)
             fields |= {"planes": self.record(PLANES, {**self.planes(CHANNELS), **own}).ctypes.data}
+            fields |= {"planes_kernel": to_planes.address}
             fields |= {"windows": self.record(WINDOWS, seen).ctypes.data, "image_panels": lanes.panels}
             fields |= {"bands": bands.count, "band": panels}
             windows = CHANNELS * w.taps * lanes.row_bytes + 64
@@ -266,10 +271,9 @@ class Run:
         args = self.record(depthwise.DEPTHWISE, fields)
         call(kernel, args, IMAGES * -(-CHANNELS // 4), self.room(scratch.size))
 
-    def flat(self, *, rounded: bool) -> None:
-        """From registers, or by a finisher; the image as panels."""
+    def flat_record(self, flat: Flat, *, rounded: bool) -> dict[str, int]:
+        """All but where the image lies."""
         lanes, before = self.after, self.before
-        flat = Flat(self.window, lanes.pitch)
         last = {"m": CHANNELS, "bias": self.room(4 * (CHANNELS + MARGIN)), "row_bytes": lanes.row_bytes}
         last |= {
             "y": self.room(panel_bytes(lanes, CHANNELS)),
@@ -277,13 +281,7 @@ class Run:
         }
         last |= {name: panel_rows(CHANNELS) * lanes.row_bytes for name in ("y_panel", "residual_panel")}
         last |= {"store": STORE_QUANTIZED if rounded else 0, "step": 1}
-        fields = {
-            "x_base": self.x,
-            "x_row": before.row_bytes,
-            "x_width": before.width,
-            "x_pitch": before.pitch,
-        }
-        fields |= {"x_panel": panel_rows(CHANNELS) * before.row_bytes, "quads": -(-CHANNELS // 4)}
+        fields = {"x_width": before.width, "x_pitch": before.pitch, "quads": -(-CHANNELS // 4)}
         fields |= {
             **flat_fields(flat),
             "offsets": self.fence(flat.offsets()),
@@ -292,9 +290,44 @@ class Run:
         fields |= {"w": self.fence(np.ones((CHANNELS, self.window.taps), np.float32))}
         finisher = finisher_of(FINISHERS, last).address
         epilogue = self.record(EPILOGUE, {**last, "finisher": finisher}).ctypes.data
-        args = self.record(FLAT, {**fields, "epilogue": epilogue})
+        return {**fields, "epilogue": epilogue}
+
+    def flat(self, *, rounded: bool) -> None:
+        """From registers, or by a finisher; the image as panels."""
+        before, flat = self.before, Flat(self.window, self.after.pitch)
+        fields = self.flat_record(flat, rounded=rounded)
+        fields |= {"x_base": self.x, "x_row": before.row_bytes}
+        fields |= {"x_panel": panel_rows(CHANNELS) * before.row_bytes}
         tiles = IMAGES * flat.bands * fields["quads"]
-        call(depthwise_flat, args, tiles, self.room(flat.places["size"]))
+        call(depthwise_flat, self.record(FLAT, fields), tiles, self.room(flat.places["size"]))
+
+    def expanded(self) -> None:
+        """Over a product of one strip, whose operand has three channels; all bands in a tile, and one."""
+        before, k, kernel = self.before, 3, DENSE.kernels[self.before.width]
+        flat = Flat(self.window, self.after.pitch)
+        packed = DENSE.pack(np.ones((CHANNELS, k), np.float32))
+        last = {"m": CHANNELS, "row_bytes": before.row_bytes, "bias": self.room(4 * (CHANNELS + MARGIN))}
+        last |= {"finisher": finisher_of(FINISHERS, last).address}
+        product = {
+            "x": self.room(panel_bytes(before, k)),
+            "x_panel": panel_rows(k) * before.row_bytes,
+            "k": k,
+        }
+        product |= {"row_bytes": before.row_bytes, "last_bytes": before.last_bytes, "few": before.few}
+        product |= {"strips": 1, "panels": before.panels, "lanes": before.inner, "panel_block": before.panels}
+        product |= {"w": self.fence(packed.entries), "epilogue": self.record(EPILOGUE, last).ctypes.data}
+        record = {**self.flat_record(flat, rounded=False), "in_place": 1, "whole": 0}
+        open_product = OpenProduct(
+            {}, kernel, DENSE.scratch(before.width), (), CHANNELS, 0, Layer("", "", "")
+        )
+        for bands in {1, flat.bands}:
+            found = Expanded.of(open_product, before, flat, bands)
+            fields = {"product": self.record(PRODUCT, product).ctypes.data, "product_kernel": kernel.address}
+            fields |= {"flat": self.record(FLAT, record).ctypes.data, "flat_kernel": depthwise_flat.address}
+            fields |= {"strips": packed.strips, "strip_bytes": packed.entries.nbytes, "bands": found.bands}
+            fields |= {"parts": found.parts, "row_bytes": found.row_bytes, "before": found.before}
+            args = self.record(EXPANDED, {**fields, "rest": found.rest})
+            call(expand_and_slide, args, IMAGES * found.parts, self.room(found.rest + found.scratch))
 
     def sliding(self, *, largest: bool) -> None:
         """From quads to quads, in bands of rows."""
@@ -341,9 +374,11 @@ class Run:
 def main(kind: str) -> None:
     """All windows, with the fence close behind and close before."""
     for sizes in WINDOWS_TRIED:
+        if kind == "expanded" and not is_flat(window_of(sizes)):
+            continue
         for at_end in (True, False):
             tried = Run(window_of(sizes), at_end=at_end)
-            if kind in ("windows", "moves", "fused", "grouped", "banded"):
+            if kind in ("windows", "moves", "fused", "grouped", "banded", "expanded"):
                 getattr(tried, kind)()
             elif kind in ("depthwise_flat", "depthwise_flat_rounded"):
                 tried.flat(rounded=kind == "depthwise_flat_rounded")

@@ -45,7 +45,7 @@ def test_product_stays_within_its_arrays(family: str) -> None:
     "kind",
     [
         *("depthwise_flat", "depthwise_flat_rounded"),
-        *("windows", "fused", "banded", "grouped", "moves"),
+        *("windows", "fused", "banded", "grouped", "expanded", "moves"),
         *("depthwise", "quantized_depthwise", "largest_quads"),
         *(["depthwise_quads"] if HAS_NARROWING else []),
     ],
