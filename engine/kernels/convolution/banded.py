@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.jit import call_by_address, kernel, record
+from engine.jit import kernel, record
 from engine.kernels.convolution.fused import run_product
 from engine.kernels.convolution.planes import PLANES, planes_of
+from engine.kernels.convolution.records import copy_record, run_kernel, whole_lines
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, gather, windows_of
 from engine.kernels.simd.arithmetic import least
-from engine.kernels.simd.memory import read_i32, read_i64, write_i64
+from engine.kernels.simd.memory import read_i32, write_i64
 
 BANDED = np.dtype(
     [
@@ -42,9 +43,8 @@ banded_of = record(BANDED)
 
 _PLANES_BYTES = PLANES.itemsize
 _Y, _ABOVE = (int(PLANES.fields[name][1]) for name in ("y", "above"))  # type: ignore[index]
-_run_kernel = call_by_address(4)
 # Bytes of the record that planes are laid out by.
-PLANES_RECORD = -(-_PLANES_BYTES // 64) * 64
+PLANES_RECORD = whole_lines(_PLANES_BYTES)
 
 
 @kernel("convolution_bands")
@@ -58,11 +58,10 @@ def convolve_bands(args: int, tile_begin: int, tile_end: int, scratch: int) -> N
         first = (index - image * a.bands) * a.band
         above = first * (w.row_bytes // 4) // w.width
         planes, channel = scratch + RUNS_BYTES, image * p.channels
-        for at in range(0, _PLANES_BYTES, 8):
-            write_i64(read_i64(a.planes + at), own + at)
+        copy_record(a.planes, own, _PLANES_BYTES)
         write_i64(planes - channel * p.channel_bytes, own + _Y)
         write_i64(above, own + _ABOVE)
-        _run_kernel(a.planes_kernel, own, channel, channel + p.channels, scratch + a.copies)
+        run_kernel(a.planes_kernel, own, channel, channel + p.channels, scratch + a.copies)
         planes -= 4 * above * w.plane_pitch
         begin = image * a.image_panels
         for panel in range(begin + first, begin + least(first + a.band, a.image_panels)):

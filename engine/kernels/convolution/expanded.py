@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.jit import call_by_address, inner, kernel, record
+from engine.jit import inner, kernel, record
 from engine.kernels.convolution.flat import clear, find_band
 from engine.kernels.convolution.flat_places import CHANNELS, FLAT, flat_of
+from engine.kernels.convolution.records import add_to, copy_record, move_on, run_kernel, whole_lines
 from engine.kernels.products.arguments import PRODUCT, STRIP, product_of
 from engine.kernels.products.epilogue import EPILOGUE
 from engine.kernels.simd.arithmetic import least
-from engine.kernels.simd.memory import read_i64, write_i64
+from engine.kernels.simd.memory import write_i64
 
 EXPANDED = np.dtype(
     [
@@ -44,11 +45,6 @@ EXPANDED = np.dtype(
 expanded_of = record(EXPANDED)
 
 
-def _up(size: int) -> int:
-    return -(-size // 64) * 64
-
-
-_run_kernel = call_by_address(4)
 _W, _EPILOGUE = (int(PRODUCT.fields[name][1]) for name in ("w", "epilogue"))  # type: ignore[index]
 _X, _PANELS = (int(PRODUCT.fields[name][1]) for name in ("x", "panels"))  # type: ignore[index]
 _M, _BIAS, _Y, _Y_PANEL, _ROW = (
@@ -57,41 +53,29 @@ _M, _BIAS, _Y, _Y_PANEL, _ROW = (
 )
 _X_BASE, _X_ROW = (int(FLAT.fields[name][1]) for name in ("x_base", "x_row"))  # type: ignore[index]
 _PRODUCT_BYTES, _EPILOGUE_BYTES, _FLAT_BYTES = PRODUCT.itemsize, EPILOGUE.itemsize, FLAT.itemsize
-_OWN = _up(_PRODUCT_BYTES)
-_SLIDE = _OWN + _up(_EPILOGUE_BYTES)
+_OWN = whole_lines(_PRODUCT_BYTES)
+_SLIDE = _OWN + whole_lines(_EPILOGUE_BYTES)
 # In front of the rows in scratch: the three records.
-FRONT = _SLIDE + _up(_FLAT_BYTES)
-
-
-@inner
-def _copy(x: int, y: int, size: int) -> None:
-    for at in range(0, size, 8):
-        write_i64(read_i64(x + at), y + at)
-
-
-@inner
-def _add(place: int, number: int) -> None:
-    write_i64(read_i64(place) + number, place)
+FRONT = _SLIDE + whole_lines(_FLAT_BYTES)
 
 
 @inner
 def _multiply(a: Any, strip: int, panel: int, behind: int, rows: int, own: int, rest: int) -> None:
     """A strip of panels panel .. behind - 1, to rows whose lanes begin there."""
     source, epilogue = product_of(a.product), own + _OWN
-    _copy(a.product, own, _PRODUCT_BYTES)
-    _copy(source.epilogue, epilogue, _EPILOGUE_BYTES)
+    copy_record(a.product, own, _PRODUCT_BYTES)
+    copy_record(source.epilogue, epilogue, _EPILOGUE_BYTES)
     write_i64(epilogue, own + _EPILOGUE)
-    _add(own + _X, panel * source.x_panel)
-    _add(own + _PANELS, -panel)
-    _add(own + _W, strip * a.strip_bytes)
-    _add(epilogue + _M, -strip * STRIP)
-    if read_i64(epilogue + _BIAS) != 0:
-        _add(epilogue + _BIAS, 4 * strip * STRIP)
+    add_to(own + _X, panel * source.x_panel)
+    add_to(own + _PANELS, -panel)
+    add_to(own + _W, strip * a.strip_bytes)
+    add_to(epilogue + _M, -strip * STRIP)
+    move_on(epilogue + _BIAS, 4 * strip * STRIP)
     # All panels side by side are one, as who stores by lanes sees it.
     write_i64(rows, epilogue + _Y)
     write_i64(source.row_bytes, epilogue + _Y_PANEL)
     write_i64(a.row_bytes, epilogue + _ROW)
-    _run_kernel(a.product_kernel, own, 0, behind - panel, rest)
+    run_kernel(a.product_kernel, own, 0, behind - panel, rest)
 
 
 @inner
@@ -127,11 +111,11 @@ def expand_and_slide(args: int, tile_begin: int, tile_end: int, scratch: int) ->
         if f.copied != 0:
             _clear_around(a, f, seen, lanes)
         slide = scratch + _SLIDE
-        _copy(a.flat, slide, _FLAT_BYTES)
+        copy_record(a.flat, slide, _FLAT_BYTES)
         write_i64(lanes - strip * STRIP * a.row_bytes, slide + _X_BASE)
         write_i64(a.row_bytes, slide + _X_ROW)
         quads = STRIP // CHANNELS
         for band in range(first, end):
             begin = (image * f.bands + band) * f.quads
             stop = begin + least(quads * (strip + 1), f.quads)
-            _run_kernel(a.flat_kernel, slide, begin + quads * strip, stop, rest)
+            run_kernel(a.flat_kernel, slide, begin + quads * strip, stop, rest)

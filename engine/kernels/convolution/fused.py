@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.jit import call_by_address, inner, kernel, record
+from engine.jit import inner, kernel, record
+from engine.kernels.convolution.records import copy_record, run_kernel, whole_lines
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, gather, windows_of
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.simd.arithmetic import least
-from engine.kernels.simd.memory import read_i32, read_i64, write_i64
+from engine.kernels.simd.memory import read_i32, write_i64
 
 FUSED = np.dtype(
     [
@@ -33,7 +34,7 @@ FUSED = np.dtype(
 )
 fused_of = record(FUSED)
 _RECORD = PRODUCT.itemsize
-RECORD_BYTES = -(-_RECORD // 64) * 64
+RECORD_BYTES = whole_lines(_RECORD)
 _X, _X_PANEL = (int(PRODUCT.fields[name][1]) for name in ("x", "x_panel"))  # type: ignore[index]
 # In front of the panel in scratch: runs, and the product's record.
 _FRONT = RUNS_BYTES + RECORD_BYTES
@@ -44,17 +45,13 @@ def scratch_bytes(panel_bytes: int, product_scratch: int) -> int:
     return _FRONT + panel_bytes + product_scratch
 
 
-_run_kernel = call_by_address(4)
-
-
 @inner
 def run_product(product: int, kernel: int, own: int, x: int, tile: int, tiles: int, scratch: int) -> None:
     """So many tiles from `tile` on of a product, all of whose panels are the one at x; its record is copied to `own`."""
-    for at in range(0, _RECORD, 8):
-        write_i64(read_i64(product + at), own + at)
+    copy_record(product, own, _RECORD)
     write_i64(x, own + _X)
     write_i64(0, own + _X_PANEL)
-    _run_kernel(kernel, own, tile, tile + tiles, scratch)
+    run_kernel(kernel, own, tile, tile + tiles, scratch)
 
 
 @kernel("convolution")

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.jit import call_by_address, inner, kernel, record
+from engine.jit import inner, kernel, record
+from engine.kernels.convolution.records import copy_record, move_on, run_kernel, whole_lines
 from engine.kernels.convolution.windows import RUNS_BYTES, find_runs, gather, windows_of
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.epilogue import EPILOGUE, epilogue_of
@@ -46,11 +47,6 @@ GROUPED = np.dtype(
 grouped_of = record(GROUPED)
 
 
-def _up(size: int) -> int:
-    return -(-size // 64) * 64
-
-
-_run_kernel = call_by_address(4)
 _X, _X_PANEL, _W, _START, _EPILOGUE = (
     int(PRODUCT.fields[name][1])  # type: ignore[index]
     for name in ("x", "x_panel", "w", "start", "epilogue")
@@ -61,45 +57,31 @@ _SCALE, _BIAS, _RESIDUAL, _Y = (
 )
 _PRODUCT_BYTES, _EPILOGUE_BYTES = PRODUCT.itemsize, EPILOGUE.itemsize
 # In front of the windows in scratch: runs, and both records.
-_OWN = RUNS_BYTES + _up(_PRODUCT_BYTES)
-_FRONT = _OWN + _up(_EPILOGUE_BYTES)
+_OWN = RUNS_BYTES + whole_lines(_PRODUCT_BYTES)
+_FRONT = _OWN + whole_lines(_EPILOGUE_BYTES)
 
 
 def scratch_bytes(panel_bytes: int, product_scratch: int) -> int:
     """Bytes that a member needs."""
-    return _FRONT + _up(panel_bytes) + product_scratch
-
-
-@inner
-def _copy(x: int, y: int, size: int) -> None:
-    for at in range(0, size, 8):
-        write_i64(read_i64(x + at), y + at)
-
-
-@inner
-def _add(place: int, bytes_on: int) -> None:
-    """Move an address on; 0 stands for none."""
-    address = read_i64(place)
-    if address != 0:
-        write_i64(address + bytes_on, place)
+    return _FRONT + whole_lines(panel_bytes) + product_scratch
 
 
 @inner
 def _point(a: Any, group: int, x: int, product: int, own: int) -> None:
     """The records of a group, whose features lie at x."""
     source = read_i64(a.product + _EPILOGUE)
-    _copy(a.product, product, _PRODUCT_BYTES)
-    _copy(source, own, _EPILOGUE_BYTES)
+    copy_record(a.product, product, _PRODUCT_BYTES)
+    copy_record(source, own, _EPILOGUE_BYTES)
     write_i64(x, product + _X)
     write_i64(0, product + _X_PANEL)
     write_i64(own, product + _EPILOGUE)
     first = group * a.rows
-    _add(product + _W, group * a.w_group)
-    _add(product + _START, 4 * first)
-    _add(own + _SCALE, first * epilogue_of(source).scale_stride)
-    _add(own + _BIAS, 4 * first)
-    _add(own + _RESIDUAL, group * a.residual_group)
-    _add(own + _Y, group * a.y_group)
+    move_on(product + _W, group * a.w_group)
+    move_on(product + _START, 4 * first)
+    move_on(own + _SCALE, first * epilogue_of(source).scale_stride)
+    move_on(own + _BIAS, 4 * first)
+    move_on(own + _RESIDUAL, group * a.residual_group)
+    move_on(own + _Y, group * a.y_group)
 
 
 @kernel("convolution_groups")
@@ -123,4 +105,4 @@ def convolve_groups(args: int, tile_begin: int, tile_end: int, scratch: int) -> 
                     gather(w, place, y, w.channels, scratch, count)
                     y += w.channels * w.row_bytes
             _point(a, group, x, scratch + RUNS_BYTES, scratch + _OWN)
-            _run_kernel(a.kernel, scratch + RUNS_BYTES, panel * a.strips, (panel + 1) * a.strips, rest)
+            run_kernel(a.kernel, scratch + RUNS_BYTES, panel * a.strips, (panel + 1) * a.strips, rest)

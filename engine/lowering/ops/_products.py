@@ -239,7 +239,14 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         _emit_over_windows(builder, layer, product, x, args, reads, y)
     elif _is_private(node, builder, product):
         epilogue = Record(EPILOGUE, {**args["epilogue"].fields, "y": 0})  # type: ignore[union-attr]
-        _keep_open(node, builder, product, layer, {**args, "epilogue": epilogue}, reads)
+        closed = {
+            **args,
+            "epilogue": epilogue,
+            "x": x.location,
+            "x_panel": x.panel_bytes,
+            "panel_block": lanes.panels,
+        }
+        builder.open_products[node[0]] = _open_product(product, lanes.width, layer, closed, reads)
 
         def emit() -> None:
             _emit_on_panels(node, builder, product, layer, args, reads, y)
@@ -269,25 +276,14 @@ def _is_private(node: Node, builder: Builder, product: Product) -> bool:
     return node[0] in builder.private and is_plain and product.choice.row.family == "dense_f32"
 
 
-def _keep_open(
-    node: Node,
-    builder: Builder,
-    product: Product,
-    layer: Layer,
-    args: dict[str, Field | Record | Kernel],
-    reads: list[Buffer],
-) -> None:
-    row, packed, x = product.choice.row, product.packed, product.x
-    if isinstance(x, Panel):
-        builder.open_products[node[0]] = OpenProduct(
-            {**args, "x": x.location, "x_panel": x.panel_bytes, "panel_block": x.lanes.panels},
-            row.kernels[x.lanes.width],
-            row.scratch(x.lanes.width),
-            tuple(reads),
-            packed.m,
-            packed.entries.nbytes // packed.strips,
-            layer,
-        )
+def _open_product(
+    product: Product, width: int, layer: Layer, args: dict[str, Field | Record | Kernel], reads: list[Buffer]
+) -> OpenProduct:
+    row, packed = product.choice.row, product.packed
+    strip_bytes = packed.entries.nbytes // packed.strips
+    return OpenProduct(
+        args, row.kernels[width], row.scratch(width), tuple(reads), packed.m, strip_bytes, layer
+    )
 
 
 def _emit_on_panels(
