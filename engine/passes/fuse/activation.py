@@ -7,7 +7,7 @@
     linear ─┬───────────────────── Mul ── y
             └─ Mul(a) ── Sigmoid ──┘        =>    linear(activation = ("swish", a)) ── y
 
-Not when another node reads the product: it would be computed twice.
+Normalisations of images (group_norm) take them too. Not when another node reads the product: it would be computed twice.
 """
 
 from __future__ import annotations
@@ -33,11 +33,18 @@ _NAMES = {
 _NUMBERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
 
 
+def _is_open(value: Value, uses: Uses) -> bool:
+    """Whether the step that computes the value can apply an activation to it."""
+    if is_op(value, "group_norm"):
+        return uses[value] == 1 and value.node.attrs["activation"] == "none"
+    return is_open(value, uses)
+
+
 @rule(*_NAMES)
 def apply_activation(step: Node, uses: Uses) -> Value | None:
     """An activation that a product knows."""
     product = first_input(step[0])
-    if not is_open(product, uses):
+    if not _is_open(product, uses):
         return None
     name = _NAMES[step.op]
     if name == "gelu" and step.attrs["approximate"] == "tanh":
@@ -95,7 +102,7 @@ def apply_swish(step: Node, uses: Uses) -> Value | None:
     """A product by the sigmoid of itself, or of itself times a number (GELU as CLIP has it: 1.702)."""
     for product, gate in either_way(step):
         slope = _slope(gate, product, uses) if uses[product] == 2 else None
-        if slope is None or not is_open(product, {**uses, product: 1}):
+        if slope is None or not _is_open(product, {**uses, product: 1}):
             continue
         activation = "silu" if slope == 1 else ("swish", np.float32(slope))
         return exchanged(product.node, product.node.name, {}, activation=activation)

@@ -1,0 +1,1 @@
+"""Normalisation of groups of channels over all pixels of an image."""
