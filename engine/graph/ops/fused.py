@@ -29,9 +29,10 @@ attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
     `scores` says where the graph rounds on the way, None for nowhere, else three pairs or None:
     c * score_multiplier rounded, minus zero point; the same times multiplier rounded and dequantised; the sum alike
     if `probability` is a pair: p rounded, minus zero point
-    p.v * context_multiplier, heads joined, stored.
+    p.v * context_multiplier, heads joined, stored. With `key_heads` k and v have so many heads, each for as many
+    neighbouring heads of q (Ainslie et al. 2023).
     attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
-    zero_masked_rows, store
+    zero_masked_rows, store, key_heads?
 weighted_sum(x[b, s, k], w[b, s, 1])
     x * w summed over s: f32 [b, k]. Where w is 0 the product is 0, whatever x is
 gelu(x)
@@ -197,7 +198,9 @@ def _heads(x: Array, heads: int) -> Array:
 
 def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
     """The meaning of `attention`."""
-    queries, keys, values = (_heads(x, attrs["heads"]) for x in (q, k, v))
+    shared = attrs["heads"] // attrs.get("key_heads", attrs["heads"])
+    queries = _heads(q, attrs["heads"])
+    keys, values = (np.repeat(_heads(x, attrs["heads"] // shared), shared, axis=1) for x in (k, v))
     scores = np.matmul(queries, keys.swapaxes(-1, -2))
     product, scaled, masked = attrs["scores"] or (None, None, None)
     if product is not None:
@@ -215,7 +218,7 @@ def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None
     if attrs["probability"] is not None:
         p = whole_numbers(p, attrs["probability"])
     context = np.matmul(p, values) * np.float32(attrs["context_multiplier"])
-    return (_stored(context.transpose(0, 2, 1, 3).reshape(q.shape[:2] + v.shape[2:]), attrs["store"]),)
+    return (_stored(context.transpose(0, 2, 1, 3).reshape(*q.shape[:2], -1), attrs["store"]),)
 
 
 def stored_dtype(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
@@ -306,18 +309,18 @@ def _attention_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
         "q, k, v must be float32 [b, s, width]",
     )
     need(
-        q.shape[2] == k.shape[2] and k.shape[:2] == v.shape[:2] and q.shape[0] == k.shape[0],
+        k.shape[:2] == v.shape[:2] and q.shape[0] == k.shape[0],
         "q, k, v do not fit",
     )
-    need(
-        q.shape[2] % attrs["heads"] == 0 and v.shape[2] % attrs["heads"] == 0,
-        "the heads do not divide the width",
-    )
+    heads, key_heads = attrs["heads"], attrs.get("key_heads", attrs["heads"])
+    need(heads % key_heads == 0, "heads of keys are not shared alike")
+    need(q.shape[2] * key_heads == k.shape[2] * heads, "q and k do not fit")
+    need(q.shape[2] % heads == 0 and v.shape[2] % key_heads == 0, "the heads do not divide the width")
     if mask is not None:
         scores = (q.shape[0], attrs["heads"], q.shape[1], k.shape[1])
         need(mask.dtype == FLOAT32, "the mask must be float32")
         need(np.broadcast_shapes(mask.shape, scores) == scores, f"the mask must broadcast to {list(scores)}")
-    return ((*q.shape[:2], v.shape[2]),)
+    return ((*q.shape[:2], v.shape[2] // key_heads * heads),)
 
 
 def _weighted_sum(_attrs: Attrs, x: Array, w: Array) -> tuple[Array, ...]:
@@ -351,7 +354,15 @@ ATTENTION = frozenset(
 )
 
 ROWS = (
-    Op("attention", attend, stored_dtype, _attention_shape, (3, 4), attributes=ATTENTION),
+    Op(
+        "attention",
+        attend,
+        stored_dtype,
+        _attention_shape,
+        (3, 4),
+        attributes=ATTENTION,
+        optional=frozenset({"key_heads"}),
+    ),
     Op("centre", _centre, fixed_dtype(FLOAT32), first_shape, elementwise=True, attributes=PAIR),
     Op(
         "embedding",

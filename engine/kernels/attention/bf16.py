@@ -108,9 +108,9 @@ def pair_head(
     ) -> None:
         first, keys = keys_of(a, group, outer)
         q = a.q + group * a.q_panel + head * (a.depth // 2) * 64
-        score(a, scratch, q, first, keys, head)
+        score(a, scratch, q, first, keys, head // a.shared)
         factor = pairs_of_scores(a, scores_of(scratch), keys, outer, head, block)
-        mix(a, scratch, first, keys, head, context)
+        mix(a, scratch, first, keys, head // a.shared, context)
         for at in range(context, context + 64 * a.depth, 64):
             store_f32(load_f32(at) * factor, at)
 

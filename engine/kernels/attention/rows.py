@@ -43,6 +43,7 @@ ATTENTION = np.dtype(
         ("kv_row_bytes", np.int64),
         ("kv_pitch", np.int64),
         ("heads", np.int64),
+        ("shared", np.int64),  # heads of queries for each head of keys and values
         ("depth", np.int64),  # features of a head
         ("queries", np.int64),  # of one sequence
         ("keys", np.int64),  # of one sequence
@@ -285,7 +286,7 @@ def attention_kernel(rows: int) -> Kernel:
     ) -> None:
         first, keys = keys_of(a, group, outer)
         q = lane_address(a.q, a.q_panel, a.q_row_bytes, 16 * group) + head * a.depth * a.q_row_bytes
-        score(a, q, first, keys, head, scratch)
+        score(a, q, first, keys, head // a.shared, scratch)
         if _is_rounded(a):
             greatest = _round_and_mask(a, scratch, keys, outer, head)
         else:
@@ -296,7 +297,7 @@ def attention_kernel(rows: int) -> Kernel:
         if a.probability_step != np.float32(0):
             _quantize_probabilities(a, scratch, keys, factor)
             factor = splat_f32(np.float32(1))
-        mix(a, first, keys, head, scratch, context)
+        mix(a, first, keys, head // a.shared, scratch, context)
         factor = factor * splat_f32(a.context_multiplier)
         for row in range(a.depth):
             at = context + row * 64

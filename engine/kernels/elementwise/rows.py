@@ -102,7 +102,9 @@ ROWS = (
     *_comparisons("i64"),
     *_comparisons("i32"),
     _where("bool"),
+    Elementwise("Cos", ("f32",), "f32", lambda a: np.cos(a)),  # noqa: PLW0108
     Elementwise("Log", ("f32",), "f32", lambda a: np.log(a)),  # noqa: PLW0108
+    Elementwise("Sin", ("f32",), "f32", lambda a: np.sin(a)),  # noqa: PLW0108
     Elementwise(
         "Softplus", ("f32",), "f32", lambda a: np.log1p(np.exp(-abs(a))) + (a if a > 0 else np.float32(0))
     ),

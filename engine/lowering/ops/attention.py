@@ -40,13 +40,19 @@ def _mask_fields(mask: Value | None, builder: Builder) -> tuple[dict[str, Field]
     return {"mask": place_of(tensor), **fields}, buffers(tensor)
 
 
+def _shared(node: Node) -> int:
+    """Heads of queries for each head of keys and values."""
+    heads: int = node.attrs["heads"]
+    return heads // int(node.attrs.get("key_heads", heads))
+
+
 def _reason(node: Node) -> str | None:
     """Why there is no kernel, if there is none."""
     q, k, v = (required(node, i) for i in range(3))
     mask, store = optional(node, 3), node.attrs.get("store")
     if len(q.shape) != 3:
         return "it is not [batch, sequence, features]"
-    if v.shape[2] != q.shape[2] or k.shape[2] != q.shape[2]:
+    if v.shape[2] != k.shape[2] or k.shape[2] * _shared(node) != q.shape[2]:
         return "its values have another width than its queries"
     if store is not None and store[0] == "quantized" and q.shape[2] // node.attrs["heads"] % 4:
         return "a head's features are no whole number of quads"
@@ -177,6 +183,7 @@ def _emit(
         "kv_row_bytes": k.lanes.row_bytes,
         "kv_pitch": k.lanes.pitch,
         "heads": heads,
+        "shared": _shared(node),
         "depth": depth,
         "queries": lanes.inner,
         "keys": keys,

@@ -36,6 +36,7 @@ class Product:
 class Split:
     """A value [b, s, heads * d] before its heads were split, and the number that scales all its elements.
 
+    `repeated` is how often each head stands beside itself in the product, where heads share keys.
     `leaf` is what the graph as it stands splits; `source` may bring it into shape with new nodes.
     """
 
@@ -43,6 +44,7 @@ class Split:
     source: Value
     heads: int
     multiplier: float
+    repeated: int = 1
 
 
 def product_of(value: Value) -> Product | None:
@@ -91,26 +93,43 @@ def scaling(value: Value) -> tuple[Value, float] | None:
     return None
 
 
+def _moved(value: Value, perm: tuple[int, ...]) -> tuple[Value, tuple[int, ...]] | None:
+    """What a Transpose reads, and how its axes lie in what was asked for."""
+    if not is_op(value, "Transpose"):
+        return None
+    inner = value.node.attrs["perm"]
+    return first_input(value), tuple(inner[axis] for axis in perm)
+
+
 def split_heads(operand: Operand, layout: tuple[int, ...]) -> Split | None:
-    """Follow transposes and scalings from an operand laid out as `layout` back to the split of its heads."""
-    value, multiplier = operand.value, 1.0
+    """Follow transposes, scalings and repetition from an operand laid out as `layout` to the split of its heads."""
+    value, multiplier, repeated = operand.value, 1.0, 1
     perm = tuple(range(len(value.shape)))
     scalings: list[Value] = []
-    while not is_op(value, "Reshape"):
-        scaled = scaling(value)
-        if scaled is not None:
+    shared = _before_repetition(value)
+    while shared is not None or not is_op(value, "Reshape"):
+        scaled, moved = scaling(value), _moved(value, perm)
+        if shared is not None:
+            value, repeated = shared[0], repeated * shared[1]
+        elif scaled is not None:
             scalings.append(value)
             multiplier *= scaled[1]
             value = scaled[0]
-        elif is_op(value, "Transpose"):
-            inner = value.node.attrs["perm"]
-            perm = tuple(inner[axis] for axis in perm)
-            value = first_input(value)
+        elif moved is not None:
+            value, perm = moved
         else:
             return None
-    leaf = source = first_input(value)
+        shared = _before_repetition(value)
     if perm != layout or len(value.shape) != 4:
         return None
+    return _split(value, operand, scalings, multiplier, repeated)
+
+
+def _split(
+    value: Value, operand: Operand, scalings: list[Value], multiplier: float, repeated: int
+) -> Split | None:
+    """The split that the Reshape `value` [b, s, h, d] is."""
+    leaf = source = first_input(value)
     batch, length, heads, depth = value.shape
     if source.shape[-1:] != (heads * depth,):
         return None
@@ -121,7 +140,24 @@ def split_heads(operand: Operand, layout: tuple[int, ...]) -> Split | None:
         for step in reversed(scalings):
             source = _rescaled(step, source)
         multiplier = 1.0
-    return Split(leaf, source, heads, multiplier)
+    return Split(leaf, source, heads, multiplier, repeated)
+
+
+def _before_repetition(value: Value) -> tuple[Value, int] | None:
+    """x[b, h, s, d] and r, if `value` is x with each head r times beside itself.
+
+    x ── Reshape[b, h, 1, s, d] ── Expand[b, h, r, s, d] ── Reshape[b, h * r, s, d] ── value
+    """
+    wide = first_input(value) if is_op(value, "Reshape") and len(value.shape) == 4 else None
+    if wide is None or not is_op(wide, "Expand") or len(wide.shape) != 5:
+        return None
+    x = first_input(first_input(wide)) if is_op(first_input(wide), "Reshape") else None
+    batch, heads, times, length, depth = wide.shape
+    if x is None or x.type.shape != (batch, heads, length, depth):
+        return None
+    if first_input(wide).shape != (batch, heads, 1, length, depth):
+        return None
+    return (x, times) if value.shape == (batch, heads * times, length, depth) else None
 
 
 def _rescaled(step: Value, source: Value) -> Value:

@@ -28,9 +28,10 @@ _NAMES = {
     "LeakyRelu": "leaky_relu",
     "HardSigmoid": "hard_sigmoid",
     "gelu": "gelu",
+    "Swish": "swish",
 }
 # Attributes that are numbers of the activation, in its order.
-_NUMBERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
+_NUMBERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Swish": ("alpha",)}
 
 
 def _is_open(value: Value, uses: Uses) -> bool:
@@ -50,6 +51,8 @@ def apply_activation(step: Node, uses: Uses) -> Value | None:
     if name == "gelu" and step.attrs["approximate"] == "tanh":
         name = "gelu_tanh"
     numbers = tuple(np.float32(step.attrs[number]) for number in _NUMBERS.get(step.op, ()))
+    if name == "swish" and numbers[0] == 1:
+        name, numbers = "silu", ()
     return exchanged(product.node, product.node.name, {}, activation=(name, *numbers) if numbers else name)
 
 

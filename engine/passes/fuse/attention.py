@@ -9,6 +9,7 @@
 The products may be quantised (QuantizeLinear and DequantizeLinear around a MatMul, or MatMulInteger with Cast
 and Mul): then q, k and v are centred 8-bit numbers, products are exact, and scales are in the multipliers.
 Scores may be rounded to 8 bits as they come, scaled, and masked: static quantisers do so behind every node.
+Heads may share keys and values, which are then repeated before the products.
 The scaling may stand on the scores, on q, on q and k, before or behind the mask. The mask stays as it is.
 """
 
@@ -76,20 +77,27 @@ def find_attention(join: Node, uses: Uses) -> Value | None:
         return None
     q, k = split_heads(scores.product.left, ROWS), split_heads(scores.product.right, COLUMNS)
     v = split_heads(context.right, ROWS)
-    if q is None or k is None or v is None or not _fits(join, (q, k, v), scores.masks):
+    if q is None or k is None or v is None or not _fits((q, k, v), scores.masks):
         return None
     if not is_private(join, {q.leaf, k.leaf, v.leaf, *scores.leaves}, uses):
         return None
-    return _attention(join, (q, k, v), scores, (context, probability))
+    joined = _attention(join, (q, k, v), scores, (context, probability))
+    if joined.type == join.types[0]:
+        return joined
+    # The leading axes may be joined too, for a Gemm.
+    return node("Reshape", joined, name=join.name, shape=tuple(join.types[0].shape or ()))[0]
 
 
-def _fits(join: Node, splits: tuple[Split, Split, Split], masks: tuple[Value, ...]) -> bool:
+def _fits(splits: tuple[Split, Split, Split], masks: tuple[Value, ...]) -> bool:
     q, k, v = splits
-    if not q.heads == k.heads == v.heads or any(split.source.dtype != np.float32 for split in splits):
+    if (
+        not q.heads == k.heads * k.repeated == v.heads * v.repeated
+        or k.heads != v.heads
+        or any(split.source.dtype != np.float32 for split in splits)
+    ):
         return False
     scores = (q.source.shape[0], q.heads, q.source.shape[1], k.source.shape[1])
-    joined = (*q.source.shape[:2], v.source.shape[2])
-    return join.types[0].shape == joined and all(_broadcasts(mask, scores) for mask in masks)
+    return q.repeated == 1 and all(_broadcasts(mask, scores) for mask in masks)
 
 
 def _broadcasts(mask: Value, scores: tuple[int, ...]) -> bool:
@@ -166,6 +174,7 @@ def _attention(
     whole = scores.product.multiplier * q.multiplier * k.multiplier
     rounded, probability = scores.rounded, context[0].left.quantisation
     places = (scores.rounded, scores.scaled, scores.masked)
+    shared = {} if k.repeated == 1 else {"key_heads": k.heads}
     after = scores.multiplier * (1.0 if rounded is None else float(rounded.scale))
     return node(
         "attention",
@@ -173,6 +182,7 @@ def _attention(
         _sum(scores.masks, join.name),
         name=join.name,
         heads=q.heads,
+        **shared,
         scores=tuple(_pair(place) for place in places) if any(places) else None,
         score_multiplier=np.float32(1 if rounded is None else whole),
         multiplier=np.float32(after if rounded is not None else whole * after),

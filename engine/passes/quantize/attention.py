@@ -4,8 +4,8 @@
     linear(store centred) ── k ── attention ── y   =>   linear(store quantized) ── k ── quantized_attention ── y
     linear(store centred) ── v ──┘                      linear(store quantized) ── v ──┘
 
-Not where another node reads q, k or v, where probabilities have a zero point, or where a head's features are
-no multiple of four.
+Not where another node reads q, k or v, where heads share keys, where probabilities have a zero point, or where a
+head's features are no multiple of four.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def read_stored_bytes(attention: Node, uses: Uses) -> Value | None:
     operands = attention.inputs[:3]
     probability = attention.attrs["probability"]
     if probability is None or probability[1] != 0 or not all(_is_centred(value, uses) for value in operands):
+        return None
+    if attention.attrs.get("key_heads", attention.attrs["heads"]) != attention.attrs["heads"]:
         return None
     widths = {value.shape[2] for value in operands if value is not None}
     if len(widths) != 1 or widths.pop() % (4 * attention.attrs["heads"]):

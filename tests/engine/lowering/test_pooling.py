@@ -122,7 +122,21 @@ SIZES = [(1,), (3, 5), (2, 3, 17, 19), (1, 64, 64), (1, 31, 1009)]
 
 # Operations and their numbers.
 OF_ONE_TENSOR: list[tuple[str, dict[str, Any]]] = [
-    *((op, {}) for op in ("Relu", "Sigmoid", "HardSwish", "Softplus", "Log", "Sqrt", "Mish", "Softsign")),
+    *(
+        (op, {})
+        for op in (
+            "Relu",
+            "Sigmoid",
+            "HardSwish",
+            "Softplus",
+            "Log",
+            "Sqrt",
+            "Mish",
+            "Softsign",
+            "Cos",
+            "Sin",
+        )
+    ),
     ("Celu", {"alpha": 1.0}),
     ("Celu", {"alpha": 2.5}),
     ("Elu", {"alpha": 0.7}),

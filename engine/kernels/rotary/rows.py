@@ -1,0 +1,46 @@
+"""Rotary position embeddings of f32 panels: positions are lanes, so each has its own cosines and sines beside it.
+
+y[r] = x[r] * cos[r] - x[r + half] * sin[r]        y[r + half] = x[r + half] * cos[r + half] + x[r] * sin[r + half]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.jit import inner, kernel, record
+from engine.kernels.simd.arithmetic import fused_multiply_add, negative
+from engine.kernels.simd.memory import load_f32, store_f32
+
+ROTARY = np.dtype(
+    [
+        *((name, np.int64) for name in ("x", "x_panel", "y", "y_panel", "cos", "sin", "angles_panel")),
+        *((name, np.int64) for name in ("row_bytes", "heads", "half")),  # half the features of a head
+    ],
+    align=True,
+)
+rotary_of = record(ROTARY)
+
+
+@inner
+def _turn(x: int, y: int, cos: int, sin: int, half: int) -> None:
+    """One vector of a row, and the one `half` bytes on."""
+    u, v = load_f32(x), load_f32(x + half)
+    store_f32(fused_multiply_add(negative(v), load_f32(sin), u * load_f32(cos)), y)
+    store_f32(fused_multiply_add(u, load_f32(sin + half), v * load_f32(cos + half)), y + half)
+
+
+@kernel("rotary_f32")
+def rotate(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
+    """One head of one panel a tile."""
+    a = rotary_of(args)
+    half = a.half * a.row_bytes
+    for index in range(tile_begin, tile_end):
+        panel = index // a.heads
+        first = (index - panel * a.heads) * 2 * half
+        x, y, angles = (
+            a.x + panel * a.x_panel + first,
+            a.y + panel * a.y_panel + first,
+            panel * a.angles_panel,
+        )
+        for at in range(0, half, 64):
+            _turn(x + at, y + at, a.cos + angles + at, a.sin + angles + at, half)
