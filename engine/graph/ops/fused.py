@@ -24,15 +24,6 @@ quantize(x), centre(x), rounded(x)
 embedding(ids, table[v, k], residual?)
     rows of the table plus residual; the result has the broadcast shape of both, the residual's own.
     attrs: quantisation (a pair for 8-bit tables: (row - zero_point) * scale; None for f32)
-attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
-    c = q.kT by head; p = softmax(c * multiplier + mask) over t; NaN becomes 0 if `zero_masked_rows`
-    `scores` says where the graph rounds on the way, None for nowhere, else three pairs or None:
-    c * score_multiplier rounded, minus zero point; the same times multiplier rounded and dequantised; the sum alike
-    if `probability` is a pair: p rounded, minus zero point
-    p.v * context_multiplier, heads joined, stored. With `key_heads` k and v have so many heads, each for as many
-    neighbouring heads of q (Ainslie et al. 2023).
-    attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
-    zero_masked_rows, store, key_heads?
 weighted_sum(x[b, s, k], w[b, s, 1])
     x * w summed over s: f32 [b, k]. Where w is 0 the product is 0, whatever x is
 gelu(x)
@@ -63,7 +54,7 @@ from engine.graph.ops._row import (
     need,
 )
 from engine.graph.ops.activation import gelu_erf, gelu_tanh, hard_swish, sigmoid
-from engine.graph.ops.normalisation import normalise_rows, root_mean_square_rows, softmax
+from engine.graph.ops.normalisation import normalise_rows, root_mean_square_rows
 from engine.graph.ops.product import exact_product
 
 Quantisation = tuple[Any, int]
@@ -121,7 +112,8 @@ STORED: dict[str, Callable[[Array, Quantisation], Array]] = {
 }
 
 
-def _stored(y: Array, store: tuple[str, Any, int] | None) -> Array:
+def stored(y: Array, store: tuple[str, Any, int] | None) -> Array:
+    """y in the form of attribute `store`."""
     if store is None:
         return np.asarray(y, np.float32)
     return STORED[store[0]](y, store[1:])
@@ -133,7 +125,7 @@ def finished(attrs: Attrs, y: Array, bias: Array | None, residual: Array | None)
         y = y + bias
     if residual is not None:
         y = y + residual
-    return (_stored(activated(attrs["activation"], y), attrs["store"]),)
+    return (stored(activated(attrs["activation"], y), attrs["store"]),)
 
 
 def columns(attrs: Attrs, w: Array) -> Array:
@@ -191,36 +183,6 @@ def _embedding(attrs: Attrs, ids: Array, table: Array, residual: Array | None = 
     return (rows if residual is None else rows + residual,)
 
 
-def _heads(x: Array, heads: int) -> Array:
-    batch, length, width = x.shape
-    return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
-
-
-def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
-    """The meaning of `attention`."""
-    shared = attrs["heads"] // attrs.get("key_heads", attrs["heads"])
-    queries = _heads(q, attrs["heads"])
-    keys, values = (np.repeat(_heads(x, attrs["heads"] // shared), shared, axis=1) for x in (k, v))
-    scores = np.matmul(queries, keys.swapaxes(-1, -2))
-    product, scaled, masked = attrs["scores"] or (None, None, None)
-    if product is not None:
-        scores = whole_numbers(scores * np.float32(attrs["score_multiplier"]), product)
-    scores = scores * np.float32(attrs["multiplier"])
-    if scaled is not None:
-        scores = rounded(scores, scaled)
-    if mask is not None:
-        scores = scores + mask
-    if masked is not None:
-        scores = rounded(scores, masked)
-    p = softmax(scores, -1)
-    if attrs["zero_masked_rows"]:
-        p = np.where(np.isnan(p), np.float32(0), p)
-    if attrs["probability"] is not None:
-        p = whole_numbers(p, attrs["probability"])
-    context = np.matmul(p, values) * np.float32(attrs["context_multiplier"])
-    return (_stored(context.transpose(0, 2, 1, 3).reshape(*q.shape[:2], -1), attrs["store"]),)
-
-
 def stored_dtype(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
     """The dtype that attribute `store` gives."""
     return (UINT8 if attrs["store"] is not None and attrs["store"][0] == "quantized" else FLOAT32,)
@@ -233,7 +195,8 @@ def is_vector(value: Value | None, dtype: DType, *sizes: int) -> bool:
     )
 
 
-def _optional(inputs: Inputs, index: int) -> Value | None:
+def optional_input(inputs: Inputs, index: int) -> Value | None:
+    """An input that may be absent."""
     return inputs[index] if index < len(inputs) else None
 
 
@@ -246,9 +209,11 @@ def linear_shape(attrs: Attrs, inputs: Inputs, biases: tuple[tuple[int, DType], 
     k, m = w.shape if attrs["weight_axes"] == "km" else w.shape[::-1]
     need(len(x.shape) > 0 and x.shape[-1] == k, f"x {list(x.shape)} does not fit weights of k={k}, m={m}")
     for index, dtype in biases:
-        need(is_vector(_optional(inputs, index), dtype, m), f"input {index} must be constant {dtype}[{m}]")
+        need(
+            is_vector(optional_input(inputs, index), dtype, m), f"input {index} must be constant {dtype}[{m}]"
+        )
     shape = (*x.shape[:-1], m)
-    addend = _optional(inputs, residual)
+    addend = optional_input(inputs, residual)
     need(
         addend is None or (addend.dtype == FLOAT32 and addend.shape == shape),
         f"residual must be float32{list(shape)}",
@@ -280,14 +245,14 @@ def _layer_norm_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     need(given(inputs, 0).dtype == FLOAT32, "x must be float32")
     for index in (1, 2):
         need(
-            is_vector(_optional(inputs, index), FLOAT32, shape[-1]),
+            is_vector(optional_input(inputs, index), FLOAT32, shape[-1]),
             "gain and bias must be constant float32[k]",
         )
     return (shape,) * (1 if attrs["quantize"] is None else 2)
 
 
 def _embedding_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
-    ids, table, residual = given(inputs, 0), given(inputs, 1), _optional(inputs, 2)
+    ids, table, residual = given(inputs, 0), given(inputs, 1), optional_input(inputs, 2)
     need(ids.dtype.kind == "i", "ids must be int32 or int64")
     need(table.array is not None and len(table.shape) == 2, "the table must be a constant matrix")
     need(
@@ -300,27 +265,6 @@ def _embedding_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     whole = np.broadcast_shapes(shape, residual.shape)
     need(residual.dtype == FLOAT32 and residual.shape == whole, f"residual must be float32{list(whole)}")
     return (whole,)
-
-
-def _attention_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
-    q, k, v, mask = given(inputs, 0), given(inputs, 1), given(inputs, 2), _optional(inputs, 3)
-    need(
-        all(len(x.shape) == 3 and x.dtype == FLOAT32 for x in (q, k, v)),
-        "q, k, v must be float32 [b, s, width]",
-    )
-    need(
-        k.shape[:2] == v.shape[:2] and q.shape[0] == k.shape[0],
-        "q, k, v do not fit",
-    )
-    heads, key_heads = attrs["heads"], attrs.get("key_heads", attrs["heads"])
-    need(heads % key_heads == 0, "heads of keys are not shared alike")
-    need(q.shape[2] * key_heads == k.shape[2] * heads, "q and k do not fit")
-    need(q.shape[2] % heads == 0 and v.shape[2] % key_heads == 0, "the heads do not divide the width")
-    if mask is not None:
-        scores = (q.shape[0], attrs["heads"], q.shape[1], k.shape[1])
-        need(mask.dtype == FLOAT32, "the mask must be float32")
-        need(np.broadcast_shapes(mask.shape, scores) == scores, f"the mask must broadcast to {list(scores)}")
-    return ((*q.shape[:2], v.shape[2] // key_heads * heads),)
 
 
 def _weighted_sum(_attrs: Attrs, x: Array, w: Array) -> tuple[Array, ...]:
@@ -348,21 +292,7 @@ def _rounded(attrs: Attrs, x: Array) -> tuple[Array, ...]:
 
 PAIR = frozenset({"scale", "zero_point"})
 EPILOGUE = frozenset({"weight_axes", "activation", "store"})
-ATTENTION = frozenset(
-    {"heads", "scores", "score_multiplier", "multiplier", "probability", "context_multiplier"}
-    | {"zero_masked_rows", "store"}
-)
-
 ROWS = (
-    Op(
-        "attention",
-        attend,
-        stored_dtype,
-        _attention_shape,
-        (3, 4),
-        attributes=ATTENTION,
-        optional=frozenset({"key_heads"}),
-    ),
     Op("centre", _centre, fixed_dtype(FLOAT32), first_shape, elementwise=True, attributes=PAIR),
     Op(
         "embedding",

@@ -6,7 +6,8 @@ import numpy as np
 
 from engine.graph.ir import Array
 from engine.graph.ops._row import UINT8, Attrs, Inputs, Op, Shape, given, need
-from engine.graph.ops.fused import ATTENTION, attend, stored_dtype
+from engine.graph.ops.attention import ATTENTION, attend
+from engine.graph.ops.fused import stored_dtype
 
 ZEROS = ("q_zero", "k_zero", "v_zero")
 

@@ -208,15 +208,13 @@ def product_layer(node: Node, kernel: Kernel, packed: PackedWeights, choice: Cho
     )
 
 
-def emit_product(node: Node, builder: Builder, product: Product) -> None:
-    """Append the product step of `linear` or `quantized_linear`."""
-    x, packed, choice = product.x, product.packed, product.choice
-    y = result_panel(node, builder, node.attrs.get("store"))
-    fields, reads = product_epilogue(node, builder, product, y)
-    lanes = x.lanes
-    block = _panel_block(builder, product)
-    args: dict[str, Field | Record | Kernel] = {
-        "k": choice.row.k_steps(packed.k),
+def _product_fields(
+    builder: Builder, product: Product, fields: dict[str, Field]
+) -> dict[str, Field | Record | Kernel]:
+    """The record of a product, but for x; `fields` are its epilogue's."""
+    lanes, packed, row = product.x.lanes, product.packed, product.choice.row
+    return {
+        "k": row.k_steps(packed.k),
         "row_bytes": lanes.row_bytes,
         "last_bytes": lanes.last_bytes,
         "few": lanes.few,
@@ -226,9 +224,17 @@ def emit_product(node: Node, builder: Builder, product: Product) -> None:
         "strips": packed.strips,
         "panels": lanes.panels,
         "lanes": lanes.inner,
-        "panel_block": block,
-        "epilogue": epilogue_record(fields, choice.row.finishers, product.constants),
+        "panel_block": _panel_block(builder, product),
+        "epilogue": epilogue_record(fields, row.finishers, product.constants),
     }
+
+
+def emit_product(node: Node, builder: Builder, product: Product) -> None:
+    """Append the product step of `linear` or `quantized_linear`."""
+    x, packed, choice = product.x, product.packed, product.choice
+    y, lanes = result_panel(node, builder, node.attrs.get("store")), x.lanes
+    fields, reads = product_epilogue(node, builder, product, y)
+    args = _product_fields(builder, product, fields)
     kernel = choice.row.kernels[lanes.width]
     reason = choice.reason if product.groups is None else f"{choice.reason}, {product.groups.count} groups"
     layer = product_layer(node, kernel, packed, replace(choice, reason=reason))

@@ -1,0 +1,90 @@
+"""Attention, all heads at once.
+
+attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
+    c = q.kT by head; p = softmax(c * multiplier + mask) over t; NaN becomes 0 if `zero_masked_rows`
+    `scores` says where the graph rounds on the way, None for nowhere, else three pairs or None:
+    c * score_multiplier rounded, minus zero point; the same times multiplier rounded and dequantised; the sum alike
+    if `probability` is a pair: p rounded, minus zero point
+    p.v * context_multiplier, heads joined, stored. With `key_heads` k and v have so many heads, each for as many
+    neighbouring heads of q (Ainslie et al. 2023).
+    attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
+    zero_masked_rows, store, key_heads?
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.graph.ir import Array
+from engine.graph.ops._row import FLOAT32, Attrs, Inputs, Op, Shape, given, need
+from engine.graph.ops.fused import optional_input, rounded, stored, stored_dtype, whole_numbers
+from engine.graph.ops.normalisation import softmax
+
+
+def _heads(x: Array, heads: int) -> Array:
+    batch, length, width = x.shape
+    return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
+
+
+def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
+    """The meaning of `attention`."""
+    shared = attrs["heads"] // attrs.get("key_heads", attrs["heads"])
+    queries = _heads(q, attrs["heads"])
+    keys, values = (np.repeat(_heads(x, attrs["heads"] // shared), shared, axis=1) for x in (k, v))
+    scores = np.matmul(queries, keys.swapaxes(-1, -2))
+    product, scaled, masked = attrs["scores"] or (None, None, None)
+    if product is not None:
+        scores = whole_numbers(scores * np.float32(attrs["score_multiplier"]), product)
+    scores = scores * np.float32(attrs["multiplier"])
+    if scaled is not None:
+        scores = rounded(scores, scaled)
+    if mask is not None:
+        scores = scores + mask
+    if masked is not None:
+        scores = rounded(scores, masked)
+    p = softmax(scores, -1)
+    if attrs["zero_masked_rows"]:
+        p = np.where(np.isnan(p), np.float32(0), p)
+    if attrs["probability"] is not None:
+        p = whole_numbers(p, attrs["probability"])
+    context = np.matmul(p, values) * np.float32(attrs["context_multiplier"])
+    return (stored(context.transpose(0, 2, 1, 3).reshape(*q.shape[:2], -1), attrs["store"]),)
+
+
+def _attention_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    q, k, v, mask = given(inputs, 0), given(inputs, 1), given(inputs, 2), optional_input(inputs, 3)
+    need(
+        all(len(x.shape) == 3 and x.dtype == FLOAT32 for x in (q, k, v)),
+        "q, k, v must be float32 [b, s, width]",
+    )
+    need(
+        k.shape[:2] == v.shape[:2] and q.shape[0] == k.shape[0],
+        "q, k, v do not fit",
+    )
+    heads, key_heads = attrs["heads"], attrs.get("key_heads", attrs["heads"])
+    need(heads % key_heads == 0, "heads of keys are not shared alike")
+    need(q.shape[2] * key_heads == k.shape[2] * heads, "q and k do not fit")
+    need(q.shape[2] % heads == 0 and v.shape[2] % key_heads == 0, "the heads do not divide the width")
+    if mask is not None:
+        scores = (q.shape[0], attrs["heads"], q.shape[1], k.shape[1])
+        need(mask.dtype == FLOAT32, "the mask must be float32")
+        need(np.broadcast_shapes(mask.shape, scores) == scores, f"the mask must broadcast to {list(scores)}")
+    return ((*q.shape[:2], v.shape[2] // key_heads * heads),)
+
+
+ATTENTION = frozenset(
+    {"heads", "scores", "score_multiplier", "multiplier", "probability", "context_multiplier"}
+    | {"zero_masked_rows", "store"}
+)
+
+ROWS = (
+    Op(
+        "attention",
+        attend,
+        stored_dtype,
+        _attention_shape,
+        (3, 4),
+        attributes=ATTENTION,
+        optional=frozenset({"key_heads"}),
+    ),
+)
