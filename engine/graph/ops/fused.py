@@ -18,7 +18,8 @@ quantized_linear(xq u8[..., k], w i8 | u8, scale[1 | m], bias_i32[m]?, bias[m]?,
 layer_norm(x, gain[k], bias[k]?)
     over the last axis. With `quantize` a pair there is a second output, the rows rounded to uint8;
     with `rounded` the first output is those numbers dequantised again; with `keeps_mean` no mean is taken from x, and
-    what x is divided by is its root mean square.    attrs: epsilon, quantize, rounded, keeps_mean?
+    what x is divided by is its root mean square; with `heads` each of so many equal parts of the last axis by itself, gain
+    and bias are those of one.    attrs: epsilon, quantize, rounded, keeps_mean?, heads?
 quantize(x), centre(x), rounded(x)
     x rounded to uint8; x rounded, minus zero_point, f32; that times scale.    attrs: scale, zero_point
 embedding(ids, table[v, k], residual?)
@@ -165,10 +166,11 @@ def _quantized_linear(attrs: Attrs, xq: Array, w: Array, *rest: Any) -> tuple[Ar
 
 
 def _layer_norm(attrs: Attrs, x: Array, gain: Array, bias: Array | None = None) -> tuple[Array, ...]:
+    parts = x.reshape(*x.shape[:-1], attrs.get("heads", 1), -1)
     if attrs.get("keeps_mean"):
-        y = root_mean_square_rows(x, gain, bias, attrs["epsilon"])
+        y = root_mean_square_rows(parts, gain, bias, attrs["epsilon"]).reshape(x.shape)
     else:
-        y = normalise_rows(x, gain, bias, attrs["epsilon"], (-1,))
+        y = normalise_rows(parts, gain, bias, attrs["epsilon"], (-1,)).reshape(x.shape)
     if attrs["quantize"] is None:
         return (y,)
     first = rounded(y, attrs["quantize"]) if attrs["rounded"] else y
@@ -243,9 +245,11 @@ def _layer_norm_dtypes(attrs: Attrs, _inputs: Inputs) -> tuple[DType, ...]:
 def _layer_norm_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     shape = given(inputs, 0).shape
     need(given(inputs, 0).dtype == FLOAT32, "x must be float32")
+    heads = attrs.get("heads", 1)
+    need(shape[-1] % heads == 0 and (heads == 1 or attrs["quantize"] is None), "heads do not fit")
     for index in (1, 2):
         need(
-            is_vector(optional_input(inputs, index), FLOAT32, shape[-1]),
+            is_vector(optional_input(inputs, index), FLOAT32, shape[-1] // heads),
             "gain and bias must be constant float32[k]",
         )
     return (shape,) * (1 if attrs["quantize"] is None else 2)
@@ -309,7 +313,7 @@ ROWS = (
         _layer_norm_shapes,
         (2, 3),
         attributes=frozenset({"epsilon", "quantize", "rounded"}),
-        optional=frozenset({"keeps_mean"}),
+        optional=frozenset({"keeps_mean", "heads"}),
     ),
     Op("linear", _linear, stored_dtype, _linear_shapes, (2, 4), attributes=EPILOGUE),
     Op("quantize", _quantize, fixed_dtype(UINT8), first_shape, elementwise=True, attributes=PAIR),

@@ -49,6 +49,7 @@ NORM = np.dtype(
         ("bias", np.int64),
         ("zero_point", np.int64),
         ("rounded", np.int64),  # 1: the f32 panel too holds the values that the quads stand for
+        ("heads", np.int64),  # groups of k rows, each normalised by itself; 1 beside quads and planes
         ("keeps_mean", np.int64),  # 1: nothing is taken from x
         ("epsilon", np.float32),
         ("step", np.float32),
@@ -180,18 +181,20 @@ def _write_both(a: Any, x: int, y: int, quads: int, mean: Any, factor: Any) -> N
 
 @kernel("layer_norm_f32", "1x16")
 def normalize(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-    """Normalise sixteen lanes a tile."""
+    """Normalise sixteen lanes of one head a tile."""
     a = norm_of(args)
     vectors = a.row_bytes // 64
     for index in range(tile_begin, tile_end):
-        panel = index // vectors
-        lane = (index - panel * vectors) * 64
-        x, y = a.x + panel * a.x_panel + lane, a.y + panel * a.y_panel + lane
+        vector = index // a.heads
+        first = (index - vector * a.heads) * a.k * a.row_bytes
+        panel = vector // vectors
+        lane = (vector - panel * vectors) * 64
+        x, y = a.x + panel * a.x_panel + first + lane, a.y + panel * a.y_panel + first + lane
         mean, variance = _mean_and_variance(a, x)
         factor = splat_f32(np.float32(1)) / square_root(variance + splat_f32(a.epsilon))
         if a.quads != 0:
             _write_both(a, x, y, a.quads + panel * a.quads_panel + lane, mean, factor)
         elif a.planes != 0:
-            _write_planes(a, x, y, vector_place(a, index), mean, factor)
+            _write_planes(a, x, y, vector_place(a, vector), mean, factor)
         else:
             _write_floats(a, x, y, mean, factor)

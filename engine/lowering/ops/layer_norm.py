@@ -16,7 +16,7 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
     gain, bias = required(node, 1).array, optional(node, 2)
     if gain is None or (bias is not None and bias.array is None):
         return "its gain or bias is not constant"
-    x = builder.panel(required(node, 0))
+    x, heads = builder.panel(required(node, 0)), int(node.attrs.get("heads", 1))
     y = builder.new_panel(node[0].shape)
     writes: list[Buffer] = [*y.buffers]
     zeros = builder.weights.packed(gain, "zeros", np.zeros_like)
@@ -25,7 +25,8 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
         "x_panel": x.panel_bytes,
         "y": y.location,
         "y_panel": y.panel_bytes,
-        "k": x.k,
+        "k": x.k // heads,
+        "heads": heads,
         "row_bytes": x.lanes.row_bytes,
         "gain": builder.fixed(gain),
         "bias": builder.fixed(zeros if bias is None or bias.array is None else bias.array),
@@ -43,14 +44,14 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
         Layer(node.name, node.op, normalize.name),
         normalize,
         Record(NORM, fields),
-        tiles=x.lanes.vectors,
+        tiles=x.lanes.vectors * heads,
         reads=x.buffers,
         writes=writes,
-        tile_ns=4.0 * x.k,
-        span=Span(x.lanes, per_vector=1),
+        tile_ns=4.0 * x.k / heads,
+        span=Span(x.lanes, per_vector=heads),
     )
     builder.panels[node[0]] = y
-    if node.attrs["quantize"] is None:
+    if node.attrs["quantize"] is None and heads == 1:
         builder.makers[node[0]] = len(builder.steps) - 1
     return None
 

@@ -128,7 +128,7 @@ def _is_bare(rows: Value, uses: Uses) -> bool:
     """Whether `rows` are normalised, not yet shifted, and read once."""
     if not is_op(rows, "layer_norm") or uses[rows] != 1 or len(rows.node.inputs) > 2:
         return False
-    return rows.node.attrs["quantize"] is None
+    return rows.node.attrs["quantize"] is None and "heads" not in rows.node.attrs
 
 
 @rule("LayerNormalization")

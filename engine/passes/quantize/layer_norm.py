@@ -26,6 +26,8 @@ def quantize_rows(step: Node, _uses: Uses) -> Mapping[Value, Value] | None:
     rows, parameters = first_input(step[0]), per_tensor(step)
     if not is_op(rows, "layer_norm") or rows.node.attrs["quantize"] is not None or parameters is None:
         return None
+    if "heads" in rows.node.attrs:
+        return None
     both = _again(rows.node, quantize=parameters.pair)
     return {rows: both[0], step[0]: both[1]}
 

@@ -102,6 +102,16 @@ def test_layer_norm(shape: tuple[int, ...], rounded: bool, more: dict[str, Any])
     check([both[0], both[1]], {x: array}, atol=1.0)
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 12), (2, 33, 24), (3, 17, 60)])
+@pytest.mark.parametrize("heads", [2, 3])
+@pytest.mark.parametrize("more", [{}, {"keeps_mean": True}], ids=str)
+def test_norm_of_heads(shape: tuple[int, ...], heads: int, more: dict[str, Any]) -> None:
+    x, array = fed("x", floats(*shape) * 3 + 1)
+    gain, bias = (constant(floats(shape[-1] // heads)) for _ in range(2))
+    attrs = {"epsilon": 1e-5, "quantize": None, "rounded": False, "heads": heads, **more}
+    check([node("layer_norm", x, gain, bias, **attrs)[0]], {x: array}, atol=2e-5)
+
+
 @pytest.mark.parametrize("table", [np.float32, np.int8, np.uint8])
 @pytest.mark.parametrize(
     ("ids_shape", "leading"), [((2, 5), (2, 5)), ((1, 5), (3, 5)), ((7,), (7,)), ((18,), (2, 18))]

@@ -32,6 +32,7 @@ class Decoder:
     join: str = "rows"
     swapped: bool = False
     scaled_sides: bool = True
+    normed: bool = False
 
     def feeds(self) -> dict[str, np.ndarray]:
         arrays = {
@@ -54,6 +55,15 @@ def _rotated(b: ModelBuilder, x: str, form: Decoder, angles: tuple[str, str]) ->
     turned = b.op("Concat", b.op("Neg", high), low, axis=-1)
     pair = b.op("Mul", x, cos), b.op("Mul", turned, sin)
     return b.op("Add", *(pair[::-1] if form.swapped else pair))
+
+
+def _normed(b: ModelBuilder, x: str, form: Decoder, seed: int) -> str:
+    """Heads normalised before they are transposed, as Qwen3 does: x is the Transpose of what is normalised."""
+    split = next(str(node.input[0]) for node in b.nodes if x in node.output)
+    square = b.op("ReduceMean", b.op("Pow", split, b.number(2)), axes=[-1])
+    rows = b.op("Mul", split, b.op("Reciprocal", b.op("Sqrt", b.op("Add", square, b.number(1e-6)))))
+    rows = b.op("Mul", b.weight(random(form.depth, seed=seed)), rows)
+    return b.op("Transpose", rows, perm=[0, 2, 1, 3])
 
 
 def _angles(b: ModelBuilder, form: Decoder) -> tuple[str, str]:
@@ -86,6 +96,8 @@ def write(b: ModelBuilder, form: Decoder) -> None:
         for name, heads in sizes.items()
     )
     angles = _angles(b, form)
+    if form.normed:
+        q, k = (_normed(b, x, form, seed) for seed, x in enumerate((q, k), 20))
     q, k = (_rotated(b, x, form, angles) for x in (q, k))
     k, v = (_repeated(b, x, form) for x in (k, v))
     k = b.op("Transpose", k, perm=[0, 1, 3, 2])
@@ -110,6 +122,8 @@ FORMS = [
     Decoder(angles="batched", swapped=True),
     Decoder(batch=1, length=33, heads=8, key_heads=2, depth=32, scaled_sides=False),
     Decoder(batch=3, length=17, heads=6, key_heads=3, depth=10),
+    Decoder(normed=True),
+    Decoder(batch=1, length=20, heads=3, key_heads=3, depth=14, normed=True),
 ]
 
 
@@ -127,6 +141,8 @@ def test_attention_and_rotation_are_found_and_compiled(form: Decoder) -> None:
         0,
     )
     assert node_of(after, "attention").attrs.get("key_heads", form.heads) == form.key_heads
+    assert found["layer_norm"] == 2 * form.normed
+    assert found["Reshape"] <= 2
     if any(array.shape[0] != form.batch for array in feeds.values()):
         # An engine is compiled for one batch size of all inputs.
         return
