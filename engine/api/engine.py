@@ -49,7 +49,7 @@ class Engine:
     num_streams   requests at once; None: the scheduler decides. A scheduler's name is taken in this place too
     scheduler     a Scheduler or its name
     input_shapes  whole shapes of the inputs, one list each (or one for all)
-    precision     "f32", or "bf16": products and attention of float32 may be computed in bfloat16 (AMX, AVX512-BF16)
+    precision     "f32", or "bf16": products, convolutions and attention of float32 may multiply bfloat16 (AMX, AVX512-BF16)
     kernel        a family of product kernels to use wherever it fits, as ENGINE_KERNEL; None: the fastest as predicted
 
     Positions that the attention mask calls padding cost nothing, where a model lets them out of every attention:
