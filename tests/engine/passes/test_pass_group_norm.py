@@ -74,7 +74,9 @@ def test_norm_is_one_operator(make: Any, shape: tuple[int, ...], activation: str
     b = ModelBuilder(21 if make is operator else 17)
     x = random(*shape) * 3 + 2
     b.output(ACTIVATED[activation](b, make(b, b.input("x", np.float32, shape), shape)))
-    after = check(b, {"x": x}, {"pixels": 1, "group_norm": 1, "image": 1}, atol=1e-4)
+    # One pixel has its channels last already.
+    first = "Reshape" if np.prod(shape[2:]) == 1 else "pixels"
+    after = check(b, {"x": x}, {first: 1, "group_norm": 1, "image": 1}, atol=1e-4)
     found = node_of(after, "group_norm")
     assert found.attrs["groups"] == {by_channel: CHANNELS, by_group: 4, operator: 3}[make]
     assert found.attrs["activation"] == activation
