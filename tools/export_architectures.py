@@ -139,8 +139,11 @@ def main() -> None:
     """Export what is named, or all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", choices=[[], *CASES], metavar="name")
+    parser.add_argument("names", nargs="*", metavar="name")
     options = parser.parse_args()
+    unknown = sorted({*options.names} - {*CASES})
+    if unknown:
+        parser.error(f"no architecture {', '.join(unknown)}. Known: {', '.join(CASES)}.")
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.names or CASES:
         sys.stdout.write(f"{export(name, options.folder)}\n")

@@ -296,6 +296,7 @@ def _rounded(attrs: Attrs, x: Array) -> tuple[Array, ...]:
 
 PAIR = frozenset({"scale", "zero_point"})
 EPILOGUE = frozenset({"weight_axes", "activation", "store"})
+
 ROWS = (
     Op("centre", _centre, fixed_dtype(FLOAT32), first_shape, elementwise=True, attributes=PAIR),
     Op(

@@ -5,9 +5,9 @@ y2 ── image ─┴ Concat(axis = 1) ── z        =>    y1, y2 ── conc
 y ── image ── Slice(axis 1) ── z            =>    y ── Slice(axis 2) ── image ── z
 y ── image ── Reshape[b, *parts, *size] ── Transpose(channels last) ── z
                                             =>    y ── Reshape[b, *size, *parts] ── Transpose ── z
-y ── Reshape ── Transpose ── Sigmoid ── z   =>    y ── Sigmoid ── Reshape ── Transpose ── z
+y ── MatMul ── Reshape ── Transpose ── Sigmoid ── z   =>    y ── MatMul ── Sigmoid ── Reshape ── Transpose ── z
 
-The last two are what detection heads do with their results.
+The last two are what detection heads do with their results; the last holds for every activation that a product takes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from engine.graph.pattern import first_input, is_op
 from engine.passes.images._window import image, pixels
 
 _AXES = (3, 4)
+# Of one operand, and parts of a product that they stand beside.
+_ACTIVATIONS = ("HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Swish", "Tanh")
 
 
 def _is_image(value: Value | None) -> bool:
@@ -75,7 +77,7 @@ def split_channels(transpose: Node, _uses: Uses) -> Value | None:
     return node("Transpose", y, name=transpose.name, perm=tuple(place[axis] for axis in perm))[0]
 
 
-@rule("Sigmoid")
+@rule(*_ACTIVATIONS)
 def compute_before_moving(step: Node, uses: Uses) -> Value | None:
     """It stands beside the product that it may become a part of."""
     x = first_input(step[0])
