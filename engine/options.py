@@ -31,6 +31,7 @@ OPTIONS = (
     Option("ENGINE_PACKED_CACHE", "0 or 1", "keep packed weights in the cache folder (default 1)"),
     Option("ENGINE_PACKED_CACHE_MB", "an integer", "size of packed weights on disk at most (default 4096)"),
     Option("ENGINE_KERNEL", "a family's name", "use this family of product kernels wherever it fits"),
+    Option("ENGINE_CUT_BATCHES", "0 or 1", "compute large batches in parts that fit the caches (default 1)"),
     Option("ENGINE_CHECK", "0 or 1", "verify the graph after every family of passes"),
     Option(
         "ENGINE_PIN", "core, numa, none, 1 or 0", "where worker threads may run (default core, which is 1)"

@@ -26,7 +26,7 @@ from engine.api.opening import batch_of, likely_shape, open_shared, source_path,
 from engine.api.placement import Placement, SharedModel, place
 from engine.api.plans import Plans, Shapes
 from engine.api.scheduler import Scheduler, scheduler_of
-from engine.compiler import Compiled
+from engine.compiler import Compiled, part_bytes
 from engine.errors import OptionError, SparselaneError
 from engine.jit import active_level, check_level
 from engine.kernels.row import Array
@@ -105,6 +105,7 @@ class Engine:
             self._streams.parts,
             skip_padding,
             self._streams.members - self._streams.members_of_one,
+            part_bytes=part_bytes(),
         )
         limit = environment_int("ENGINE_PLANS", 8, least=1)
         self._plans = Plans(self._model, machine, self._shared.stores, self._streams, limit)

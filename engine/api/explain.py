@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from engine.api.engine import Engine
 from engine.errors import EngineError, OptionError
 from engine.graph import show
 from engine.jit import active_level, tile_permission
+from engine.plan.build import Plan
 from engine.plan.steps import Layer
 
 STAGES = ("plan", "graph", "rules")
@@ -59,7 +59,7 @@ def explain(model: Any, stage: str = "plan", **options: Any) -> Explanation:
         message = "nothing is compiled yet: the model's open dimensions are known with the first request. Give input_shapes."
         raise EngineError(message)
     if stage == "plan":
-        text = _plan_table(compiled.plan.layers, compiled.supported)
+        text = _plan_table(compiled.plan, compiled.supported)
     elif stage == "graph":
         text = show(compiled.graph)
     else:
@@ -90,7 +90,8 @@ def _time(ns: float) -> str:
     return f"{ns / 1e6:.2f} ms" if ns >= 1e6 else f"{ns / 1e3:.1f} us"
 
 
-def _plan_table(layers: Sequence[Layer], supported: float) -> str:
+def _plan_table(plan: Plan, supported: float) -> str:
+    layers = plan.layers
     rows = [("layer", "op", "kernel", "zeros", "reason"), *(_row(layer) for layer in layers)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [
@@ -100,4 +101,13 @@ def _plan_table(layers: Sequence[Layer], supported: float) -> str:
     share = f"{100 * supported:.1f} % of the nodes are accelerated"
     summary = f"{len(layers)} steps, {on_host} of them without a kernel; {share}"
     level = f"instruction set {active_level().name}; AMX tiles: {tile_permission()}"
-    return "\n".join([*lines, summary, level])
+    return "\n".join([*lines, *_parts(plan), summary, level])
+
+
+def _parts(plan: Plan) -> list[str]:
+    if not plan.batch:
+        return []
+    items = len(plan.inputs[0][1])
+    return [
+        f"a batch of {plan.batch} is computed in {len(plan.starts)} parts of {items}, one after the other"
+    ]

@@ -6,6 +6,7 @@ shapes -> node -> Compiled     weights packed once a memory node
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from engine.plan.build import Plan, build
 from engine.plan.steps import Array
 from engine.plan.weights import WeightStore
 from engine.runtime.fork import renew_after_fork
-from engine.runtime.ragged import narrow_width
+from engine.runtime.ragged import narrow_width, used_lanes
 from engine.runtime.streams import Streams
 
 Shapes = tuple[Dims, ...]
@@ -35,17 +36,23 @@ class PlanSet:
     """Plans for one set of shapes.
 
     seconds   what a request took lately
-    narrow    by lanes of a panel: the same for requests whose tokens fit one such panel
+    variants  for requests of few tokens: the same as for another machine, with narrow panels, or room for larger parts
     """
 
     compiled: dict[int, Compiled] = field(default_factory=dict)
     plans: dict[int, Plan] = field(default_factory=dict)
     seconds: float = 0.0
-    narrow: dict[int, PlanSet] = field(default_factory=dict)
+    variants: dict[Machine, PlanSet] = field(default_factory=dict)
 
     def took(self, seconds: float) -> None:
         """Remember the time of a request."""
         self.seconds += (seconds - self.seconds) * (_FRESH if self.seconds else 1.0)
+
+
+def _roomier(machine: Machine, padding: float) -> Machine:
+    """The machine for a batch with so many times the lanes of its tokens: parts have two, four ... times the items."""
+    doubled = round(math.log2(padding))
+    return replace(machine, part_bytes=machine.part_bytes << doubled) if doubled else machine
 
 
 def _closed() -> ClosedError:
@@ -110,33 +117,37 @@ class Plans:
             return made
 
     def fitting(self, inputs: Sequence[Array]) -> PlanSet:
-        """The plans for these inputs: of their shapes, in panels as narrow as the tokens allow where padding is left out.
+        """The plans for these inputs: of their shapes, and where padding is left out of as many lanes as the tokens need.
 
-        A sentence of twelve tokens in a plan of 128 takes a quarter of the time in a panel of sixteen lanes. Such plans
-        are compiled when they are first wanted.
+        A sentence of twelve tokens in a plan of 128 takes a quarter of the time in a panel of sixteen lanes, and parts of a
+        batch may have more items where these are short. Such plans are compiled when they are first wanted.
         """
         shapes = tuple([array.shape for array in inputs])
-        wide = self.find(shapes)
-        plan = wide.plans[0]
-        ragged = plan.ragged
-        if ragged is None:
-            return wide
+        plans, machine = self.find(shapes), self._machine
+        plan = plans.plans[0]
+        if plan.ragged is None:
+            return plans
         mask = next(
-            array for array, (_, place) in zip(inputs, plan.inputs, strict=True) if place is ragged.mask
+            array for array, (_, place) in zip(inputs, plan.inputs, strict=True) if place is plan.ragged.mask
         )
-        width = narrow_width(ragged, mask)
-        if width is None:
-            return wide
-        found = wide.narrow.get(width)
+        if plan.batch:
+            machine = _roomier(machine, plan.ragged.lanes.pitch * len(mask) / max(used_lanes(mask), 1))
+            plans = plans if machine is self._machine else self._variant(plans, shapes, machine)
+            plan = plans.plans[0]
+        width = None if plan.ragged is None or plan.batch else narrow_width(plan.ragged, mask)
+        return plans if width is None else self._variant(plans, shapes, replace(machine, widest=width))
+
+    def _variant(self, plans: PlanSet, shapes: Shapes, machine: Machine) -> PlanSet:
+        found = plans.variants.get(machine)
         if found is not None:
             return found
         with self._compiling:
             stores = self._stores
             if self._closed:
                 raise _closed()
-            if width not in wide.narrow:
-                wide.narrow[width] = self._made(shapes, replace(self._machine, widest=width), stores)
-            return wide.narrow[width]
+            if machine not in plans.variants:
+                plans.variants[machine] = self._made(shapes, machine, stores)
+            return plans.variants[machine]
 
     def _made(self, shapes: Shapes, machine: Machine, stores: Sequence[WeightStore]) -> PlanSet:
         made = PlanSet()

@@ -57,6 +57,7 @@ class Machine:
     widest        lanes of a panel at most: less than a kernel could take, for requests of few tokens
     skip_padding  whether no lanes are spent on positions that the attention mask leaves out
     parts       into which the tiles of a step are cut, one for each core or group of cores
+    part_bytes  that the largest step of a part of a batch should read and write; 0: batches are computed whole
     precision   "f32", or "bf16": products and attention of float32 may round their operands to bfloat16
     family      of product kernels, taken wherever it fits; None leaves the choice to the cost model
     """
@@ -69,6 +70,7 @@ class Machine:
     skip_padding: bool = False
     helpers: int = 0
     widest: int = WIDTHS[-1]
+    part_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

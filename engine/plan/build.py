@@ -44,7 +44,10 @@ class HostCall:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """Everything a request needs; holds all memory that its addresses point to."""
+    """Everything a request needs; holds all memory that its addresses point to.
+
+    batch   items of a request, where inputs and outputs are those of a part of them: the plan is run part by part; else 0
+    """
 
     inputs: tuple[tuple[str, Array], ...]
     outputs: tuple[tuple[str, Array | Tensor], ...]
@@ -53,10 +56,19 @@ class Plan:
     steps: tuple[Step | HostStep, ...]
     arena_bytes: int
     ragged: Ragged | None
+    batch: int
     fault: Array
     table: Array
     counters: Array
     memory: tuple[Any, ...]
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First item of each part; the last one ends with the batch, and may repeat items of the one before."""
+        if not self.batch:
+            return (0,)
+        items = len(self.inputs[0][1])
+        return tuple(min(start, self.batch - items) for start in range(0, self.batch, items))
 
 
 class _Memory:
@@ -209,6 +221,7 @@ def build(program: Program, members: int) -> Plan:
         layers=tuple(step.layer for step in program.steps),
         steps=program.steps,
         arena_bytes=memory.arena_bytes,
+        batch=program.batch,
         fault=fault,
         table=table,
         counters=counters,

@@ -139,6 +139,7 @@ class Program:
     """A model ready to be placed in memory.
 
     padding   the input whose zeros say which positions are padding, where every attention leaves those out
+    batch     items of a request, where the inputs are those of a part of them; else 0
     """
 
     inputs: tuple[tuple[str, Tensor], ...]
@@ -146,3 +147,4 @@ class Program:
     steps: tuple[Step | HostStep, ...]
     fault: Location
     padding: str | None = None
+    batch: int = 0

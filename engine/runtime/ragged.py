@@ -50,9 +50,14 @@ def narrow_width(plan: Ragged, mask: Array) -> int | None:
     if np.count_nonzero(mask) > width - VECTOR_LANES:
         return None
     kept = mask.reshape(plan.lanes.outer, plan.lanes.inner) != 0
-    used = VECTOR_LANES * int((-(-kept.sum(axis=1) // VECTOR_LANES)).sum())
+    used = used_lanes(mask)
     narrow = next(fitting for fitting in WIDTHS if used <= fitting or fitting == WIDTHS[-1])
     return narrow if narrow < width and _fits(plan, kept, mask) else None
+
+
+def used_lanes(mask: Array) -> int:
+    """Lanes that the tokens of a mask [b, t] take: of each sequence whole vectors."""
+    return VECTOR_LANES * int((-(-np.count_nonzero(mask, axis=1) // VECTOR_LANES)).sum())
 
 
 def rows_of(plan: Ragged, result: Array, positions: Array) -> Array:

@@ -95,7 +95,7 @@ def profile(engine: Engine, inputs: list[Array], rounds: int = 20, warmup: int =
     peaks: dict[str, list[float]] = {name: [] for name in loops}
     for turn in range(warmup + rounds):
         price = _price(plan, team)
-        taken = [max(seconds - price, 0.0) for seconds in _walk(plan, team)]
+        taken = [max(seconds - price, 0.0) * len(plan.starts) for seconds in _walk(plan, team)]
         whole_now = _timed(lambda: run_plan(plan, team, inputs))
         rates = {name: peak_operations(peak_of(name), team) / _timed(run) for name, run in loops.items()}
         if turn < warmup:
@@ -108,7 +108,7 @@ def profile(engine: Engine, inputs: list[Array], rounds: int = 20, warmup: int =
     steps = []
     for step, seconds, operations in zip(plan.steps, typical(walks), needed, strict=True):
         peak = None if operations is None else statistics.median(peaks[_operand(step.layer)])
-        read = _bytes_read(step) if isinstance(step, Step) else 0
+        read = _bytes_read(step) * len(plan.starts) if isinstance(step, Step) else 0
         steps.append(StepTime(step.layer, seconds, read, operations, peak))
     batch = inputs[0].shape[0] if inputs and inputs[0].ndim else 1
     return Profile(tuple(steps), tuple(whole), batch, engine.num_cores)
