@@ -59,7 +59,8 @@ def compile_plan(model: Model, shapes: Shapes, machine: Machine, weights: Weight
     graph = _passed(bound, record)
     batch, part = _part(model, bound, graph, machine.part_bytes)
     padding = padding_input(part) if machine.skip_padding else None
-    program = replace(lower(part, machine, weights), padding=padding, batch=batch)
+    share = (part.inputs[0].shape[0], batch) if batch else (1, 1)
+    program = replace(lower(part, replace(machine, share=share), weights), padding=padding, batch=batch)
     plan = build(program, machine.members + machine.helpers)
     let_go(model.files)
     return Compiled(plan, graph, record, _supported(part, plan), program)

@@ -58,6 +58,7 @@ class Machine:
     skip_padding  whether no lanes are spent on positions that the attention mask leaves out
     parts       into which the tiles of a step are cut, one for each core or group of cores
     part_bytes  that the largest step of a part of a batch should read and write; 0: batches are computed whole
+    share       items of the part that is lowered, and of the batch
     precision   "f32", or "bf16": products and attention of float32 may round their operands to bfloat16
     family      of product kernels, taken wherever it fits; None leaves the choice to the cost model
     """
@@ -71,6 +72,7 @@ class Machine:
     helpers: int = 0
     widest: int = WIDTHS[-1]
     part_bytes: int = 0
+    share: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)

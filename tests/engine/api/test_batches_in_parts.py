@@ -138,16 +138,35 @@ def test_padding_is_left_out_of_parts_and_makes_them_larger(cut: Any) -> None:
     cut(0)
     whole = Engine(file, batch_size=batch, input_shapes=[[batch, LENGTH]], skip_padding=False)
     # Lanes of a sentence: 32, or 16 where it has no more tokens.
-    for lengths, count in (((24, 7, 24, 24, 20, 24, 24, 24), 4), ((24, 7, 9, 16, 16, 16, 3, 24), 2)):
+    for lengths, count in (
+        ((24, 7, 24, 24, 20, 24, 24, 24), 4),
+        ((24, 7, 9, 16, 16, 16, 3, 24), 2),
+        ((24,) * 8, 4),
+    ):
         mask = prefixes(LENGTH, *lengths)
         inputs = _sentences(parts, mask)
         assert len(_starts(parts, inputs)) == count
         for got, expected in zip(parts.run(inputs), whole.run(inputs), strict=True):
             if got.shape[:2] == mask.shape:
-                np.testing.assert_allclose(got[mask == 1], expected[mask == 1], rtol=1e-4, atol=1e-4)
+                assert np.array_equal(got[mask == 1], expected[mask == 1])
                 assert not got[mask == 0].any()
             else:
-                np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+                assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("name", ["bert_eager_ts17", "bert_qdq_products", "minilm_pooled_ts14"])
+@pytest.mark.parametrize("length", [3, 18, 24, 40])
+def test_parts_of_any_size_have_the_bits_of_the_whole(name: str, length: int, cut: Any) -> None:
+    file, batch = str(EXPORTED / f"{name}.onnx"), 6
+    found = []
+    for items in (6, 3, 2, 1):
+        cut(0 if items == batch else _bytes_for(file, batch, items) * length // LENGTH)
+        engine = Engine(file, batch_size=batch, input_shapes=[[batch, length]])
+        inputs = _sentences(engine, np.ones((batch, length), np.int64))
+        assert len(_starts(engine, inputs)) == batch // items
+        found.append(engine.run(inputs))
+    for others in found[1:]:
+        assert all(np.array_equal(mine, its) for mine, its in zip(others, found[0], strict=True))
 
 
 @pytest.mark.parametrize("streams", [1, 2])
