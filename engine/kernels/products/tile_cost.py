@@ -24,12 +24,13 @@ _INPUT_NS = {1: 1.7, 3: 5.0}
 def tile_work(shape: ProductShape, itemsize: int, planes: int, *, compressed: bool) -> Work:
     """The work of weights of `itemsize` bytes an element in so many planes."""
     lanes = shape.lanes
+    held = (lanes.panels - 1) * lanes.width // 16 + lanes.last_bytes // 64
     blocks = -(-shape.m // ROWS) * k_tiles(shape.k, itemsize)
     size = float(itemsize * planes * shape.m * shape.k)
     if compressed:
         size = itemsize * planes * shape.nonzeros + shape.m * shape.k / 8
-    steps, expansions = blocks * -(-lanes.vectors // 2), blocks * planes if compressed else 0
-    return Work(steps, expansions, shape.m * lanes.vectors, shape.k * lanes.vectors, size)
+    steps, expansions = blocks * -(-held // 2), blocks * planes if compressed else 0
+    return Work(steps, expansions, shape.m * held, shape.k * lanes.vectors, size)
 
 
 def tile_costs(itemsize: int, planes: int, *, compressed: bool) -> Cost:

@@ -2,13 +2,16 @@
 
 Tiles are multiplied beside the vector units. Done at the end of a block of 32 x 32 sums, storing them as bytes was
 measured to take 95 ns of a block's 240 (k 768); in small units during the products of the next, 19 ns.
+Units are spread over all steps of that block, and lie between a step's loads and its products: a CPU that looks
+256 instructions ahead then still finds the next loads while it waits for a product.
 
     block    sums as tiles [half][column][16 rows][64 bytes]         unit    4 rows of one tile, 4 units a tile
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,19 +20,19 @@ from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import (
     STORE_F32,
     STORE_QUANTIZED,
+    Program,
     addend_row,
     epilogue_of,
     factor_of,
     known_program,
+    program_of,
     quantized,
-    row_bias,
-    row_scale,
     store_bf16,
     value_of,
 )
 from engine.kernels.products.finishers import Table, finisher_table
 from engine.kernels.simd.arithmetic import bits_of, from_bits, least, splat_f32, splat_i32, to_float
-from engine.kernels.simd.memory import load_f32, read_i32, store_f32, store_i32
+from engine.kernels.simd.memory import load_f32, read_f32, read_i32, store_f32, store_i32
 from engine.kernels.simd.tiles import ROW_BYTES, TILE_BYTES, TILE_ROWS
 
 # The block whose sums wait: one such record in scratch.
@@ -42,6 +45,7 @@ PENDING = np.dtype(
         ("y", np.int64),  # row 0 of the result, the block's first lane
         ("residual", np.int64),
         ("vector", np.int64),  # the block's first vector of lanes, counted over all panels
+        ("plain", np.int64),  # what it is stored as, if by a plain program; else -1
     ],
     align=True,
 )
@@ -63,48 +67,137 @@ def wait(args: int, pending: int, sums: int, columns: int, row: int, panel: int,
     block.y = e.y + panel * e.y_panel + lane_bytes
     block.residual = e.residual + panel * e.residual_panel + lane_bytes
     block.vector = (panel * e.row_bytes + lane_bytes) // 64
+    p, block.plain = program_of(e), -1
+    if _is_plain(e, p) and _is_whole(e, block):
+        block.plain = p.store
+
+
+class _Places(NamedTuple):
+    """Addresses of what the program reads for a row."""
+
+    start: int
+    scale: int
+    bias: int
+    residual: int
 
 
 @inner
-def _sums_of(a: Any, p: Any, sums: int, row: int) -> Any:
-    """Sums of sixteen lanes; integers begin at `start`."""
-    x = load_f32(sums)
+def _is_common(p: Any) -> bool:
+    """Whether a program rounds nothing on the way and adds no bytes."""
+    none = np.float32(0)
+    common: bool = p.product_step == none and p.summed_step == none and p.residual_step == none
+    return common
+
+
+@inner
+def _is_whole(e: Any, block: Any) -> bool:
+    """Whether all rows of a block are rows of the result."""
+    whole: bool = block.row + 2 * TILE_ROWS <= e.m
+    return whole
+
+
+@inner
+def _is_plain(e: Any, p: Any) -> bool:
+    """Whether a common program is no more than scale, bias and, in float32, a residual."""
+    is_stored = p.store == STORE_F32 or (p.store == STORE_QUANTIZED and p.residual == 0)
+    plain: bool = _is_common(p) and is_stored and p.activation == 0 and p.bias != 0 and e.planes == 0
+    return plain
+
+
+@inner
+def _common(p: Any, bias: int, residual: int) -> Program:
+    """A common program, as the compiler can know it; bias and residual are its own, or constants: some, or none."""
+    none = np.float32(0)
+    return Program(
+        p.integer,
+        p.scale,
+        p.scale_stride,
+        0,
+        bias,
+        residual,
+        0,
+        p.activation,
+        p.store,
+        p.zero_point,
+        p.step,
+        none,
+        none,
+        none,
+        0,
+        none,
+        p.first_number,
+        p.second_number,
+    )
+
+
+@inner
+def _places(a: Any, e: Any, p: Any, block: Any, lane: int, row: int, row_bytes: int) -> _Places:
+    """Of a row, and of sixteen lanes that begin so many bytes into the block's."""
+    scale, bias = p.scale + row * p.scale_stride, e.bias + 4 * row
+    return _Places(a.start + 4 * row, scale, bias, addend_row(p, block.residual + lane, row, row_bytes))
+
+
+@inner
+def _value(p: Any, at: _Places, sums: int, row: int, r: int, row_bytes: int) -> Any:
+    """Sums of the row r after `row` through the program, up to the activation; integers begin at `start`."""
+    x, scale, bias = load_f32(sums + r * ROW_BYTES), splat_f32(np.float32(1)), splat_f32(np.float32(0))
     if p.integer != 0:
-        x = from_bits(bits_of(x) + splat_i32(read_i32(a.start + 4 * row)))
-    return x
+        x = from_bits(bits_of(x) + splat_i32(read_i32(at.start + 4 * r)))
+        scale = splat_f32(read_f32(at.scale + r * p.scale_stride))
+    if p.bias != 0:
+        bias = splat_f32(read_f32(at.bias + 4 * r))
+    # Four rows of bytes are one.
+    addend = at.residual + (r if p.residual_step == np.float32(0) else 0) * row_bytes
+    return value_of(p, x, row + r, scale, bias, addend)
+
+
+@inner
+def _finish_rows(a: Any, e: Any, p: Any, block: Any, lane: int, sums: int, row: int, rows: int) -> None:
+    """Up to four rows, `row` and on, of sixteen lanes that begin so many bytes into the block's."""
+    step, zero_point, factor = splat_f32(p.step), splat_i32(p.zero_point), splat_f32(factor_of(e))
+    row_bytes, has_panel, has_planes = e.row_bytes, e.y != 0, e.planes != 0
+    at = _places(a, e, p, block, lane, row, row_bytes)
+    if p.store == STORE_QUANTIZED:
+        quad = splat_i32(0)
+        # The last of four first: each moves up as the one before it arrives.
+        for r in range(rows - 1, -1, -1):
+            x = _value(p, at, sums, row, r, row_bytes)
+            quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
+        store_i32(quad, block.y + (row >> 2) * row_bytes + lane)
+    else:
+        y = block.y + row * row_bytes + lane
+        for r in range(rows):
+            x = _value(p, at, sums, row, r, row_bytes)
+            if p.store != STORE_F32:
+                x = to_float(quantized(x, step, zero_point) - zero_point) * factor
+            if has_panel:
+                store_f32(x, y + r * row_bytes)
+            if has_planes:
+                store_f32(x, sums + r * ROW_BYTES)
+        if has_planes:
+            store_bf16(e, sums, ROW_BYTES, row, rows, block.vector + lane // 64, 64)
+
+
+@inner
+def _finish_unit(a: Any, e: Any, p: Any, block: Any, unit: int, whole: bool) -> None:
+    """One unit; `whole`: all rows of the block are rows of the result."""
+    tile, group, shift = unit >> 2, unit & 3, block.columns - 1
+    lane, row = (tile & shift) * 64, block.row + (tile >> shift) * TILE_ROWS + 4 * group
+    rows = 4 if whole else least(4, e.m - row)
+    if rows > 0:
+        _finish_rows(a, e, p, block, lane, block.sums + tile * TILE_BYTES + group * 4 * ROW_BYTES, row, rows)
 
 
 @inner
 def _finish_units(a: Any, e: Any, p: Any, block: Any, begin: int, end: int) -> None:
-    step, zero_point, factor = splat_f32(e.step), splat_i32(e.zero_point), splat_f32(factor_of(e))
-    columns = block.columns
-    for unit in range(begin, least(end, block.units)):
-        tile, group = unit >> 2, unit & 3
-        lane, row = (tile & columns - 1) * 64, block.row + (tile >> columns - 1) * TILE_ROWS + 4 * group
-        rows, sums = least(4, e.m - row), block.sums + tile * TILE_BYTES + group * 4 * ROW_BYTES
-        if p.store == STORE_QUANTIZED:
-            quad = splat_i32(0)
-            # The last of four first: each moves up as the one before it arrives.
-            for r in range(rows - 1, -1, -1):
-                addend = addend_row(p, block.residual + lane, row + r, e.row_bytes)
-                x, scale = _sums_of(a, p, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
-                x = value_of(p, x, row + r, scale, row_bias(p, row + r), addend)
-                quad = (quad << splat_i32(8)) | quantized(x, step, zero_point)
-            if rows > 0:
-                store_i32(quad, block.y + (row >> 2) * e.row_bytes + lane)
-        else:
-            for r in range(rows):
-                addend = addend_row(p, block.residual + lane, row + r, e.row_bytes)
-                x, scale = _sums_of(a, p, sums + r * ROW_BYTES, row + r), row_scale(p, row + r)
-                x = value_of(p, x, row + r, scale, row_bias(p, row + r), addend)
-                if p.store != STORE_F32:
-                    x = to_float(quantized(x, step, zero_point) - zero_point) * factor
-                if e.y != 0:
-                    store_f32(x, block.y + (row + r) * e.row_bytes + lane)
-                if e.planes != 0:
-                    store_f32(x, sums + r * ROW_BYTES)
-            if e.planes != 0:
-                store_bf16(e, sums, ROW_BYTES, row, rows, block.vector + lane // 64, 64)
+    last = least(end, block.units)
+    # Four rows of a common program are one straight line, and little is prepared for it: a third of the instructions.
+    if _is_common(p) and _is_whole(e, block):
+        for unit in range(begin, last):
+            _finish_unit(a, e, _common(p, p.bias, p.residual), block, unit, True)
+    else:
+        for unit in range(begin, last):
+            _finish_unit(a, e, p, block, unit, False)
 
 
 def _finisher(name: str, integer: int, store: int, activation: int) -> Kernel:
@@ -124,4 +217,39 @@ TILE_FINISHERS: Table = finisher_table(_finisher)
 @inner
 def finish_units(args: int, pending: int, begin: int, end: int) -> None:
     """Finish these units of the block that waits, as far as it has them."""
-    _run(epilogue_of(product_of(args).epilogue).finisher, args, pending, begin, end)
+    if begin < end:
+        _run(epilogue_of(product_of(args).epilogue).finisher, args, pending, begin, end)
+
+
+@inner
+def _finish_here(args: int, pending: int, begin: int, end: int) -> None:
+    a, block = product_of(args), pending_of(pending)
+    e = epilogue_of(a.epilogue)
+    if begin < end:
+        # The form is read with each step: known before, it would double the loop of steps.
+        if block.plain == STORE_QUANTIZED:
+            for unit in range(begin, end):
+                p = known_program(e, 1, 0, STORE_QUANTIZED)
+                _finish_unit(a, e, _common(p, 1, 0), block, unit, True)
+        elif block.plain == STORE_F32:
+            for unit in range(begin, end):
+                p = known_program(e, 1, 0, STORE_F32)
+                _finish_unit(a, e, _common(p, 1, p.residual), block, unit, True)
+        else:
+            _run(e.finisher, args, pending, begin, end)
+
+
+def unit_finisher(kind: str) -> Callable[..., Any]:
+    """The inner function (args, pending, begin, end) that finishes units of the block that waits, between products.
+
+    Calling a finisher takes about as many instructions as a unit. Products of bytes have a unit or two with each four
+    products, and so a copy of the plainest programs; others have fewer, and call.
+    """
+    return _finish_here if kind == "u8s8" else finish_units
+
+
+@inner
+def units_a_step(pending: int, steps: int) -> int:
+    """By how many units to go on with each of so many steps, in parts of 2**16, so that the last one finishes the block."""
+    rate: int = (pending_of(pending).units * 65536 + steps - 1) // steps
+    return rate

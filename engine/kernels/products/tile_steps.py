@@ -1,10 +1,13 @@
 """What a tile product does with its registers: sums in and out, and the products of one k tile.
 
-one plane      each A and B tile just before the first product that needs it
+A step of k is its first loads, and then its products; what the vector units have to do goes between the two.
+
+one plane      all four tiles first
 six products   x = hi + mid + lo and w = hi + mid + lo, each a bfloat16; kept are the products of
                2**-16 and more of the largest. The largest comes last, so that the others are not
                rounded to its size; every B tile is loaded once, and two A tiles serve two B tiles:
                B lo:  A hi     B mid:  A hi (still there), A mid     B hi:  A mid (still there), A lo, A hi
+               The first loads are B lo and A hi.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ class TileSteps:
     begin(memory)                      sums of zero
     resume(memory, sums)               sums from tiles [half][column] at `sums`
     save(memory, sums)
-    step(memory, w, x, gap, stride)    add one k tile's products: A tiles at w as [plane][half],
+    load(memory, w, x, gap, stride)    the first tiles of one k tile: A tiles at w as [plane][half],
                                        B tiles at x and x + gap, planes TILE_BYTES apart
+    multiply(memory, w, x, gap, stride)    add its products
     """
 
     unit: TileUnit
@@ -35,7 +39,8 @@ class TileSteps:
     begin: Code
     resume: Code
     save: Code
-    step: Code
+    load: Code
+    multiply: Code
 
 
 def _begin(unit: TileUnit, columns: int) -> Code:
@@ -58,33 +63,39 @@ def _transfer(move: Callable[[int], Code], columns: int) -> Code:
 
     @inner
     def transfer(memory: int, sums: int) -> None:
+        # In the order of the products: the first of them are there first.
         move0(memory, sums, ROW_BYTES)
         if columns == 2:
             move1(memory, sums + TILE_BYTES, ROW_BYTES)
-            move3(memory, sums + 3 * TILE_BYTES, ROW_BYTES)
         move2(memory, sums + columns * TILE_BYTES, ROW_BYTES)
+        if columns == 2:
+            move3(memory, sums + 3 * TILE_BYTES, ROW_BYTES)
 
     return transfer
 
 
-def _one_product(unit: TileUnit, columns: int) -> Code:
+def _one_product(unit: TileUnit, columns: int) -> tuple[Code, Code]:
     load4, load5, stream6, stream7 = unit.load(4), unit.load(5), unit.stream(6), unit.stream(7)
     multiply0, multiply1, multiply2, multiply3 = _products(unit)
 
     @inner
-    def one_product(memory: int, w: int, x: int, gap: int, stride: int) -> None:
+    def load(memory: int, w: int, x: int, gap: int, stride: int) -> None:
         stream6(memory, x, stride)
         load4(memory, w, ROW_BYTES)
-        multiply0(memory)
         if columns == 2:
             stream7(memory, x + gap, stride)
-            multiply1(memory)
         load5(memory, w + TILE_BYTES, ROW_BYTES)
+
+    @inner
+    def one_product(memory: int, w: int, x: int, gap: int, stride: int) -> None:
+        multiply0(memory)
+        if columns == 2:
+            multiply1(memory)
         multiply2(memory)
         if columns == 2:
             multiply3(memory)
 
-    return one_product
+    return load, one_product
 
 
 def _products(unit: TileUnit) -> tuple[Code, Code, Code, Code]:
@@ -122,14 +133,17 @@ def _operands(unit: TileUnit, columns: int) -> tuple[Code, Code, Code]:
     return load_b, load_a, multiply
 
 
-def _six_products(unit: TileUnit, columns: int) -> Code:
+def _six_products(unit: TileUnit, columns: int) -> tuple[Code, Code]:
     load_b, load_a, multiply = _operands(unit, columns)
     plane = 2 * TILE_BYTES
 
     @inner
-    def six_products(memory: int, w: int, x: int, gap: int, stride: int) -> None:
+    def load(memory: int, w: int, x: int, gap: int, stride: int) -> None:
         load_b(memory, x + 2 * TILE_BYTES, gap, stride)
         load_a(memory, w)
+
+    @inner
+    def six_products(memory: int, w: int, x: int, gap: int, stride: int) -> None:
         multiply(memory)
         load_b(memory, x + TILE_BYTES, gap, stride)
         multiply(memory)
@@ -142,17 +156,19 @@ def _six_products(unit: TileUnit, columns: int) -> Code:
         load_a(memory, w)
         multiply(memory)
 
-    return six_products
+    return load, six_products
 
 
 def tile_steps(kind: str, planes: int, columns: int) -> TileSteps:
     """Operations for `kind` "u8s8" or "bf16" with 1 or 3 planes, on 1 or 2 columns."""
     unit = tile_unit(kind)
+    load, multiply = (_one_product if planes == 1 else _six_products)(unit, columns)
     return TileSteps(
         unit=unit,
         columns=columns,
         begin=_begin(unit, columns),
         resume=_transfer(unit.load, columns),
         save=_transfer(unit.store, columns),
-        step=(_one_product if planes == 1 else _six_products)(unit, columns),
+        load=load,
+        multiply=multiply,
     )

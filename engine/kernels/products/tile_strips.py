@@ -5,11 +5,12 @@
 
     for each chunk of k (its A tiles stay in L1)
       for each pair of columns of the run
-        sums from scratch (or zero); for each k tile: B streams from L2, four products, and a part of the epilogue
-        of the block before; sums to scratch
+        sums from scratch (or zero); for each k tile: A from L1, B streams from L2, a part of the epilogue of the
+        block before, four products; sums to scratch
 
 Tiles of the step table that share a strip and follow each other are one run: compressed weights are expanded
-once for all of its columns, by the first pair, one k tile ahead of the products that need it.
+once for all of its columns, by the first pair, two k tiles ahead of the products that need them, between the
+loads of a step and its products.
 Sums of a lane do not depend on the run, so neither does the result on how the work is cut.
 """
 
@@ -20,12 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.jit import Kernel, inner, kernel
-from engine.kernels.products.arguments import product_of, strip_and_run
+from engine.kernels.products.arguments import lane_bytes_of, product_of, strip_and_run
 from engine.kernels.products.tile_epilogue import (
     PENDING_BYTES,
-    UNITS_OF_COLUMN,
     finish_units,
     pending_of,
+    unit_finisher,
+    units_a_step,
     wait,
 )
 from engine.kernels.products.tile_packing import ROWS
@@ -38,9 +40,10 @@ from engine.kernels.simd.tiles import TILE_BYTES, TILE_MEMORY
 RUN = 8
 # A single pair of columns needs no expanded tile twice: a ring of so many stays in L1.
 RING = 4
-# k tiles after which the epilogue of the block before is done: a unit a column with each.
-FINISHED_AFTER = UNITS_OF_COLUMN
-_STREAM_AHEAD = 1024
+# k tiles by which expansion is ahead: their lines have left the store buffer when they are loaded as tiles.
+AHEAD = 2
+# Eight steps of masks: latency of L3, about 100 ns, is four at 110 clocks a step.
+_STREAM_AHEAD = 2048
 
 Code = Callable[..., Any]
 
@@ -121,55 +124,80 @@ def tile_scratch(form: TileForm) -> Callable[[int], int]:
     return lambda width: _offsets(form)[2] + RUN * ROWS * width * 4
 
 
-def _dense_steps(form: TileForm, layout: _Layout, step: Code) -> Code:
+def _dense_steps(form: TileForm, layout: _Layout, operations: TileSteps) -> Code:
     """The inner function that adds the products of a chunk of k to a block's sums; returns the next line to ask for.
 
-    (args, scratch, first A tiles, B, gap of B's columns, k tiles, line to ask for or 0, unused, lines a k tile)
+    (args, scratch, first A tiles, B, gap of B's columns, k tiles, line to ask for, unused, lines a k tile)
     """
-    columns, stride, advance, step_bytes = layout.columns, layout.stride, layout.advance, form.step_bytes
-    pending = _offsets(form)[0]
+    stride, advance, step_bytes = layout.stride, layout.advance, form.step_bytes
+    pending, load, products = _offsets(form)[0], operations.load, operations.multiply
+    finish = unit_finisher(form.kind)
 
     @inner
     def multiply(
         args: int, scratch: int, w: int, x: int, gap: int, steps: int, following: int, masks: int, lines: int
     ) -> int:
+        rate, units, asked = units_a_step(scratch + pending, steps), 0, following
         for t in range(steps):
-            step(scratch, w + t * step_bytes, x + t * advance, gap, stride)
-            if t < FINISHED_AFTER:
-                finish_units(args, scratch + pending, columns * t, columns * t + columns)
-            if following != 0:
-                for _ in range(lines):
-                    prefetch_l2(following)
-                    following += 64
+            load(scratch, w + t * step_bytes, x + t * advance, gap, stride)
+            finish(args, scratch + pending, units >> 16, (units + rate) >> 16)
+            units += rate
+            asked += 64 * lines
+            while following < asked:
+                prefetch_l2(following)
+                following += 64
+            products(scratch, w + t * step_bytes, x + t * advance, gap, stride)
         return following
 
     return multiply
 
 
-def _compressed_steps(form: TileForm, layout: _Layout, step: Code, expand: Code) -> Code:
+def _compressed_steps(form: TileForm, layout: _Layout, operations: TileSteps, expand: Code) -> Code:
     """The same where A tiles are expanded; returns the stream behind what was.
 
     (args, scratch, expanded tiles, B, gap, k tiles, stream, masks or 0: they are expanded already, ring)
     """
-    columns, stride, advance, step_bytes = layout.columns, layout.stride, layout.advance, form.step_bytes
+    stride, advance, step_bytes = layout.stride, layout.advance, form.step_bytes
     pending, mask_bytes = _offsets(form)[0], 2 * form.mask_bytes
+    load, products = operations.load, operations.multiply
+    finish = unit_finisher(form.kind)
 
     @inner
     def multiply(
         args: int, scratch: int, w: int, x: int, gap: int, steps: int, source: int, masks: int, ring: int
     ) -> int:
-        if masks != 0:
-            source = expand(source, masks, w)
-        for t in range(steps):
-            if masks != 0 and t + 1 < steps:
+        rate, units = units_a_step(scratch + pending, steps), 0
+        # What is not loaded yet is expanded only: two k tiles before the first products.
+        for t in range(-AHEAD if masks != 0 else 0, steps):
+            a, b = w + (t & ring) * step_bytes, x + t * advance
+            if t >= 0:
+                load(scratch, a, b, gap, stride)
+                finish(args, scratch + pending, units >> 16, (units + rate) >> 16)
+                units += rate
+            if masks != 0 and t + AHEAD < steps:
+                source = expand(source, masks, w + ((t + AHEAD) & ring) * step_bytes)
                 masks += mask_bytes
-                source = expand(source, masks, w + (t + 1 & ring) * step_bytes)
-            step(scratch, w + (t & ring) * step_bytes, x + t * advance, gap, stride)
-            if t < FINISHED_AFTER:
-                finish_units(args, scratch + pending, columns * t, columns * t + columns)
+            if t >= 0:
+                products(scratch, a, b, gap, stride)
         return source
 
     return multiply
+
+
+def _lane_groups(layout: _Layout) -> Code:
+    """The inner function (args record, panel, panels): groups of sixteen lanes of a run that are multiplied.
+
+    Of the last panel only those that hold lanes, in whole steps.
+    """
+    vectors, columns = layout.vectors, layout.columns
+
+    @inner
+    def lane_groups(a: Any, panel: int, panels: int) -> int:
+        held = vectors * (panels - 1) + lane_bytes_of(a, panel + panels - 1) // 64
+        groups: int = (held + columns - 1) // columns * columns
+        return groups
+
+    return lane_groups
 
 
 def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code:
@@ -178,10 +206,11 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
     compressed, split = form.expand is not None, form.kind == "bf16"
     chunk, step_bytes = form.chunk, form.step_bytes
     if form.expand is None:
-        multiply = _dense_steps(form, layout, operations.step)
+        multiply = _dense_steps(form, layout, operations)
     else:
-        multiply = _compressed_steps(form, layout, operations.step, _expander(form, form.expand))
+        multiply = _compressed_steps(form, layout, operations, _expander(form, form.expand))
     pending, expanded, sums = _offsets(form)
+    lane_groups = _lane_groups(layout)
     vectors, columns, advance = layout.vectors, layout.columns, layout.advance
     plane_bytes, mask_bytes, lines = form.planes * TILE_BYTES, 2 * form.mask_bytes, step_bytes // 64 * columns
     block_bytes = 2 * columns * TILE_BYTES
@@ -189,15 +218,15 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
     @inner
     def multiply_run(args: int, scratch: int, strip: int, panel: int, panels: int, ahead: int) -> None:
         a = product_of(args)
-        last, gap = vectors * panels, a.k * plane_bytes if split else 64
+        last, gap = lane_groups(a, panel, panels), a.k * plane_bytes if split else 64
         masks, w = a.w_index + 8 * a.strips + strip * a.k * mask_bytes, scratch + expanded
         part, ring = (a.k, RING - 1) if last == columns else (chunk, -1)
         if compressed:
             source = a.w + read_i64(a.w_index + 8 * strip)
         else:
             # What is asked for: the next strip, if there is one, spread over the steps of this one.
-            source = (a.w + (strip + 1) * a.k * step_bytes) * (ahead != 0)
-            ring = (lines + last - 1) // last
+            source = a.w + (strip + 1) * a.k * step_bytes
+            ring = (lines + last - 1) // last * (ahead != 0)
         for first in range(0, a.k, part):
             steps = least(part, a.k - first)
             if not compressed:
@@ -212,10 +241,7 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
                     resume(scratch, block)
                 fresh = (masks + first * mask_bytes) * (column == 0)
                 source = multiply(args, scratch, w, x, gap, steps, source, fresh, ring)
-                # The block before may wait where this one's sums go.
-                waiting = pending_of(scratch + pending)
-                finish_units(args, scratch + pending, columns * least(steps, FINISHED_AFTER), waiting.units)
-                waiting.units = 0
+                pending_of(scratch + pending).units = 0
                 save(scratch, block)
                 if first + steps == a.k:
                     wait(args, scratch + pending, block, columns, ROWS * strip, panel + taken, 64 * vector)
@@ -241,7 +267,7 @@ def tile_kernel(family: str, width: int, form: TileForm) -> Kernel:
             strip, panel, panels = strip_and_run(a, index, tile_end, RUN)
             index += panels
             multiply_run(args, scratch, strip, panel, panels, tile_end - index)
-        # From unit 0, which as a literal would have `finish` compiled once more.
+        # From unit 0, which as a literal would have `finish_units` compiled once more.
         finish_units(args, scratch + pending, index - tile_end, waiting.units)
         release(scratch)
 
