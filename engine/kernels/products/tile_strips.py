@@ -127,7 +127,8 @@ def tile_scratch(form: TileForm) -> Callable[[int], int]:
 def _dense_steps(form: TileForm, layout: _Layout, operations: TileSteps) -> Code:
     """The inner function that adds the products of a chunk of k to a block's sums; returns the next line to ask for.
 
-    (args, scratch, first A tiles, B, gap of B's columns, k tiles, line to ask for, unused, lines a k tile)
+    (args, scratch, first A tiles, B, gap of B's columns, k tiles, 1 if the first of these is loaded already,
+    line to ask for, unused, lines a k tile)
     """
     stride, advance, step_bytes = layout.stride, layout.advance, form.step_bytes
     pending, load, products = _offsets(form)[0], operations.load, operations.multiply
@@ -135,11 +136,21 @@ def _dense_steps(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
 
     @inner
     def multiply(
-        args: int, scratch: int, w: int, x: int, gap: int, steps: int, following: int, masks: int, lines: int
+        args: int,
+        scratch: int,
+        w: int,
+        x: int,
+        gap: int,
+        steps: int,
+        loaded: int,
+        following: int,
+        masks: int,
+        lines: int,
     ) -> int:
         rate, units, asked = units_a_step(scratch + pending, steps), 0, following
         for t in range(steps):
-            load(scratch, w + t * step_bytes, x + t * advance, gap, stride)
+            if t >= loaded:
+                load(scratch, w + t * step_bytes, x + t * advance, gap, stride)
             finish(args, scratch + pending, units >> 16, (units + rate) >> 16)
             units += rate
             asked += 64 * lines
@@ -155,7 +166,7 @@ def _dense_steps(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
 def _compressed_steps(form: TileForm, layout: _Layout, operations: TileSteps, expand: Code) -> Code:
     """The same where A tiles are expanded; returns the stream behind what was.
 
-    (args, scratch, expanded tiles, B, gap, k tiles, stream, masks or 0: they are expanded already, ring)
+    (args, scratch, expanded tiles, B, gap, k tiles, loaded, stream, masks or 0: they are expanded already, ring)
     """
     stride, advance, step_bytes = layout.stride, layout.advance, form.step_bytes
     pending, mask_bytes = _offsets(form)[0], 2 * form.mask_bytes
@@ -164,14 +175,24 @@ def _compressed_steps(form: TileForm, layout: _Layout, operations: TileSteps, ex
 
     @inner
     def multiply(
-        args: int, scratch: int, w: int, x: int, gap: int, steps: int, source: int, masks: int, ring: int
+        args: int,
+        scratch: int,
+        w: int,
+        x: int,
+        gap: int,
+        steps: int,
+        loaded: int,
+        source: int,
+        masks: int,
+        ring: int,
     ) -> int:
         rate, units = units_a_step(scratch + pending, steps), 0
         # What is not loaded yet is expanded only: two k tiles before the first products.
         for t in range(-AHEAD if masks != 0 else 0, steps):
             a, b = w + (t & ring) * step_bytes, x + t * advance
-            if t >= 0:
+            if t >= loaded:
                 load(scratch, a, b, gap, stride)
+            if t >= 0:
                 finish(args, scratch + pending, units >> 16, (units + rate) >> 16)
                 units += rate
             if masks != 0 and t + AHEAD < steps:
@@ -200,16 +221,48 @@ def _lane_groups(layout: _Layout) -> Code:
     return lane_groups
 
 
+def _block_end(form: TileForm, layout: _Layout, operations: TileSteps) -> Code:
+    """The inner function that stores a block's sums, and lets them wait for their epilogue if they are whole.
+
+    (args, scratch, sums, is whole, first row, panel, lane bytes, first A tiles, B of the next block or 0, gap)
+    """
+    pending, stride, columns = _offsets(form)[0], layout.stride, layout.columns
+    load, save = operations.load, operations.save
+
+    @inner
+    def end_block(
+        args: int,
+        scratch: int,
+        sums: int,
+        whole: bool,
+        row: int,
+        panel: int,
+        lane_bytes: int,
+        w: int,
+        x: int,
+        gap: int,
+    ) -> None:
+        pending_of(scratch + pending).units = 0
+        if x != 0:
+            # The next block's first tiles: behind the stores, loads were seen to wait for them.
+            load(scratch, w, x, gap, stride)
+        save(scratch, sums)
+        if whole:
+            wait(args, scratch + pending, sums, columns, row, panel, lane_bytes)
+
+    return end_block
+
+
 def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code:
     """The inner function (args, scratch, strip, panel, panels, ahead): sums of a strip by a run of panels."""
-    begin, resume, save = operations.begin, operations.resume, operations.save
+    begin, resume, end_block = operations.begin, operations.resume, _block_end(form, layout, operations)
     compressed, split = form.expand is not None, form.kind == "bf16"
     chunk, step_bytes = form.chunk, form.step_bytes
     if form.expand is None:
         multiply = _dense_steps(form, layout, operations)
     else:
         multiply = _compressed_steps(form, layout, operations, _expander(form, form.expand))
-    pending, expanded, sums = _offsets(form)
+    _, expanded, sums = _offsets(form)
     lane_groups = _lane_groups(layout)
     vectors, columns, advance = layout.vectors, layout.columns, layout.advance
     plane_bytes, mask_bytes, lines = form.planes * TILE_BYTES, 2 * form.mask_bytes, step_bytes // 64 * columns
@@ -231,20 +284,21 @@ def _run_product(form: TileForm, layout: _Layout, operations: TileSteps) -> Code
             steps = least(part, a.k - first)
             if not compressed:
                 w = a.w + (strip * a.k + first) * step_bytes
+            begun = a.x + panel * a.x_panel + first * advance
+            x, loaded = begun, 0
             for column in range(0, last, columns):
-                taken, vector, block = column // vectors, column % vectors, scratch + sums
-                x = a.x + (panel + taken) * a.x_panel + vector * gap + first * advance
-                block += column // columns * block_bytes * (steps < a.k)
+                block = scratch + sums + column // columns * block_bytes * (steps < a.k)
                 if first == 0:
                     begin(scratch)
                 else:
                     resume(scratch, block)
                 fresh = (masks + first * mask_bytes) * (column == 0)
-                source = multiply(args, scratch, w, x, gap, steps, source, fresh, ring)
-                pending_of(scratch + pending).units = 0
-                save(scratch, block)
-                if first + steps == a.k:
-                    wait(args, scratch + pending, block, columns, ROWS * strip, panel + taken, 64 * vector)
+                source = multiply(args, scratch, w, x, gap, steps, loaded, source, fresh, ring)
+                taken, lane_bytes = panel + column // vectors, 64 * (column % vectors)
+                following, whole = column + columns, first + steps == a.k
+                x = begun + following // vectors * a.x_panel + following % vectors * gap
+                x, loaded = x * (following < last), 1
+                end_block(args, scratch, block, whole, ROWS * strip, taken, lane_bytes, w, x, gap)
 
     return multiply_run
 

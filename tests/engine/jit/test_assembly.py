@@ -111,6 +111,28 @@ def test_a_tile_kernel_configures_once_and_releases() -> None:
             assert len(re.findall(r"\stilerelease\s", text)) == 1, name
 
 
+def _tile_operations(text: str) -> str:
+    """l for a tile load, p for a product, v for a vector instruction, in the order of the text."""
+    kinds = ((r"tileload", "l"), (r"tdp", "p"), (r"v", "v"))
+    found = (line.strip() for line in text.splitlines() if line.startswith("\t"))
+    return "".join(next((kind for word, kind in kinds if line.startswith(word)), "") for line in found)
+
+
+def test_a_step_loads_its_tiles_then_works_on_vectors_and_multiplies_last() -> None:
+    for name, text in _texts("amx", *READINGS[0].required).items():
+        if name.startswith(("amx_int8", "amx_bf16")):
+            columns = 1 if "panel16" in name else 2
+            operations = _tile_operations(text)
+            assert set(re.findall("p+", operations)) == {"p" * 2 * columns}, name
+            assert "l" * (2 + columns) + "v" in operations, name
+
+
+def test_sixteen_lanes_load_and_multiply_no_second_column() -> None:
+    for name, text in _texts("amx", *READINGS[0].required).items():
+        if name.startswith("amx_") and "panel16" in name:
+            assert not re.search(r"%tmm[137]\b", text), name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("reading", READINGS, ids=lambda reading: reading.level)
 def test_every_kernel_compiles_for_the_level(reading: Reading) -> None:
