@@ -105,16 +105,16 @@ def _is_plain(e: Any, p: Any) -> bool:
 
 
 @inner
-def _common(p: Any, bias: int, residual: int) -> Program:
-    """A common program, as the compiler can know it; bias and residual are its own, or constants: some, or none."""
+def _common(p: Any) -> Program:
+    """A common program, with that known to the compiler."""
     none = np.float32(0)
     return Program(
         p.integer,
         p.scale,
         p.scale_stride,
         0,
-        bias,
-        residual,
+        p.bias,
+        p.residual,
         0,
         p.activation,
         p.store,
@@ -194,7 +194,7 @@ def _finish_units(a: Any, e: Any, p: Any, block: Any, begin: int, end: int) -> N
     # Four rows of a common program are one straight line, and little is prepared for it: a third of the instructions.
     if _is_common(p) and _is_whole(e, block):
         for unit in range(begin, last):
-            _finish_unit(a, e, _common(p, p.bias, p.residual), block, unit, True)
+            _finish_unit(a, e, _common(p), block, unit, True)
     else:
         for unit in range(begin, last):
             _finish_unit(a, e, p, block, unit, False)
@@ -222,21 +222,46 @@ def finish_units(args: int, pending: int, begin: int, end: int) -> None:
 
 
 @inner
+def _plain_value(e: Any, at: _Places, sums: int, r: int, row_bytes: int) -> Any:
+    """What a plain program makes of integer sums, rounded as `value_of` does: all it is, without what that could be."""
+    total = bits_of(load_f32(sums + r * ROW_BYTES)) + splat_i32(read_i32(at.start + 4 * r))
+    x = to_float(total) * splat_f32(read_f32(at.scale + r * e.scale_stride))
+    x = x + splat_f32(read_f32(at.bias + 4 * r))
+    if e.residual != 0:
+        x = x + load_f32(at.residual + r * row_bytes)
+    return x
+
+
+@inner
+def _finish_plainly(a: Any, e: Any, block: Any, unit: int) -> None:
+    """One unit of a whole block by a plain program."""
+    tile, group, shift = unit >> 2, unit & 3, block.columns - 1
+    lane, row = (tile & shift) * 64, block.row + (tile >> shift) * TILE_ROWS + 4 * group
+    sums, row_bytes = block.sums + tile * TILE_BYTES + group * 4 * ROW_BYTES, e.row_bytes
+    scale, residual = e.scale + row * e.scale_stride, block.residual + lane + row * row_bytes
+    at = _Places(a.start + 4 * row, scale, e.bias + 4 * row, residual)
+    if block.plain == STORE_QUANTIZED:
+        step, zero_point, quad = splat_f32(e.step), splat_i32(e.zero_point), splat_i32(0)
+        for r in range(3, -1, -1):
+            x = quantized(_plain_value(e, at, sums, r, row_bytes), step, zero_point)
+            quad = (quad << splat_i32(8)) | x
+        store_i32(quad, block.y + (row >> 2) * row_bytes + lane)
+    else:
+        for r in range(4):
+            x = _plain_value(e, at, sums, r, row_bytes)
+            store_f32(x, block.y + (row + r) * row_bytes + lane)
+
+
+@inner
 def _finish_here(args: int, pending: int, begin: int, end: int) -> None:
     a, block = product_of(args), pending_of(pending)
     e = epilogue_of(a.epilogue)
-    if begin < end:
-        # The form is read with each step: known before, it would double the loop of steps.
-        if block.plain == STORE_QUANTIZED:
-            for unit in range(begin, end):
-                p = known_program(e, 1, 0, STORE_QUANTIZED)
-                _finish_unit(a, e, _common(p, 1, 0), block, unit, True)
-        elif block.plain == STORE_F32:
-            for unit in range(begin, end):
-                p = known_program(e, 1, 0, STORE_F32)
-                _finish_unit(a, e, _common(p, 1, p.residual), block, unit, True)
-        else:
-            _run(e.finisher, args, pending, begin, end)
+    # The form is read with each step: known before, it would double the loop of steps.
+    if begin < end and block.plain >= 0:
+        for unit in range(begin, end):
+            _finish_plainly(a, e, block, unit)
+    else:
+        finish_units(args, pending, begin, end)
 
 
 def unit_finisher(kind: str) -> Callable[..., Any]:
