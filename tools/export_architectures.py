@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,22 @@ def _whisper_encoder() -> Any:
 
 SMALL: dict[str, Any] = {"hidden_size": 384, "num_attention_heads": 6, "num_hidden_layers": 6}
 IMAGE, IDS = "pixel_values", "input_ids"
+# Encoders of text as they are served: with a mask of the padding, for any batch and length. Few words, for the file's sake.
+BASE: dict[str, Any] = {"num_hidden_layers": 6, "vocab_size": 4096}
+DEBERTA_V3: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "type_vocab_size": 0,
+    "relative_attention": True,
+    "position_buckets": 256,
+    "max_relative_positions": -1,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+}
+TOKENS, MASKED = (1, 128), "input_ids and attention_mask"
 # Name: the model, the shape of its input, and the input's name.
 CASES: dict[str, Case] = {
     "vit-base": (
@@ -99,20 +115,64 @@ CASES: dict[str, Case] = {
         (1, 16000),
         "input_values",
     ),
+    "modernbert-base": (
+        lambda: transformers.ModernBertModel(
+            transformers.ModernBertConfig(**BASE, pad_token_id=0, attn_implementation="eager")
+        ),
+        TOKENS,
+        MASKED,
+    ),
+    "nomic-bert": (lambda: transformers.NomicBertModel(transformers.NomicBertConfig(**BASE)), TOKENS, MASKED),
+    "xlm-roberta-base": (
+        lambda: transformers.XLMRobertaModel(
+            transformers.XLMRobertaConfig(**BASE, max_position_embeddings=514, type_vocab_size=1)
+        ),
+        TOKENS,
+        MASKED,
+    ),
+    "deberta-v3-base": (
+        lambda: transformers.DebertaV2Model(transformers.DebertaV2Config(**BASE, **DEBERTA_V3)),
+        TOKENS,
+        MASKED,
+    ),
+    "electra-small": (
+        lambda: transformers.ElectraModel(transformers.ElectraConfig(**BASE)),
+        TOKENS,
+        MASKED,
+    ),
+    "albert-base": (
+        lambda: transformers.AlbertModel(
+            transformers.AlbertConfig(
+                **BASE, hidden_size=768, num_attention_heads=12, intermediate_size=3072, embedding_size=128
+            )
+        ),
+        TOKENS,
+        MASKED,
+    ),
+    "mobilebert": (
+        lambda: transformers.MobileBertModel(transformers.MobileBertConfig(**BASE)),
+        TOKENS,
+        MASKED,
+    ),
+    "mpnet-base": (
+        lambda: transformers.MPNetModel(transformers.MPNetConfig(**BASE, max_position_embeddings=514)),
+        TOKENS,
+        MASKED,
+    ),
     "whisper-tiny-encoder": (_whisper_encoder, (1, 80, 3000), "input_features"),
 }
 
 
 class First(torch.nn.Module):
-    """A model by its one input and its first output."""
+    """A model by its inputs and its first output."""
 
-    def __init__(self, model: Any, name: str) -> None:
+    def __init__(self, model: Any, names: Sequence[str]) -> None:
         super().__init__()
-        self.model, self.name = model, name
+        self.model, self.names = model, names
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The first output."""
-        first: torch.Tensor = self.model(**{self.name: x}, return_dict=True)[0]
+        first: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=True)[0]
         return first
 
 
@@ -120,15 +180,18 @@ def export(name: str, folder: Path) -> Path:
     """Write one model; returns its file."""
     make, shape, fed = CASES[name]
     torch.manual_seed(0)
-    x = torch.randint(3, 1000, shape) if fed == IDS else torch.randn(shape)
+    names = [IDS, "attention_mask"] if fed == MASKED else [fed]
+    inputs = [torch.randint(3, 1000, shape) if IDS in fed else torch.randn(shape)]
+    inputs += [torch.ones_like(inputs[0]) for _ in names[1:]]
     path = folder / f"{name}.onnx"
-    model = First(make().eval(), fed).eval()
+    model = First(make().eval(), names).eval()
     torch.onnx.export(
         model,
-        (x,),
+        tuple(inputs),
         str(path),
-        input_names=[fed],
+        input_names=names,
         output_names=["y"],
+        dynamic_axes={each: {0: "batch", 1: "sequence"} for each in [*names, "y"]} if fed == MASKED else None,
         opset_version=OPSET,
         dynamo=False,
     )
