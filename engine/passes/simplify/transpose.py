@@ -27,27 +27,4 @@ def merge_transposes(transpose: Node, _uses: Uses) -> Value | None:
     return node("Transpose", first_input(x), name=transpose.name, perm=perm)[0]
 
 
-@rule("Reshape")
-def unbatch_transpose(reshape: Node, _uses: Uses) -> Value | None:
-    """Swap the last two axes where they are, when a reshape joined the ones before only for that.
-
-    x[b,h,s,d] ── Reshape[b*h,s,d] ── Transpose(0,2,1) ── Reshape[b,h,d,s] ── y
-    x[b,h,s,d] ── Transpose(0,1,3,2) ── y
-    """
-    transpose = first_input(reshape[0])
-    if not is_op(transpose, "Transpose") or tuple(transpose.node.attrs["perm"]) != (0, 2, 1):
-        return None
-    joined = first_input(transpose)
-    if not is_op(joined, "Reshape"):
-        return None
-    x = first_input(joined)
-    if len(x.shape) != 4 or joined.shape[1:] != x.shape[2:] or reshape.types[0].shape != _swapped(x.shape):
-        return None
-    return node("Transpose", x, name=reshape.name, perm=(0, 1, 3, 2))[0]
-
-
-def _swapped(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*shape[:-2], shape[-1], shape[-2])
-
-
-RULES = (drop_transpose, merge_transposes, unbatch_transpose)
+RULES = (drop_transpose, merge_transposes)
