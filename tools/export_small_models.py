@@ -79,6 +79,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         global_attn_every_n_layers=2,
         local_attention=16,
     ),
+    "nomic": lambda: transformers.NomicBertConfig(**SIZES),
     "mpnet": lambda: transformers.MPNetConfig(**SIZES),
     "roberta": lambda: transformers.RobertaConfig(**SIZES, type_vocab_size=1),
     "xlm_roberta": lambda: transformers.XLMRobertaConfig(**SIZES, type_vocab_size=1),
@@ -121,6 +122,8 @@ EXPORTS = {
     "electra_eager_ts17": Export("electra", "tokens", "eager", 17),
     "mpnet_eager_ts14": Export("mpnet", "base", "eager", 14),
     "deberta_eager_ts17": Export("deberta", "sequences", "eager", 17),
+    "modernbert_eager_ts17": Export("modernbert", "tokens", "eager", 17),
+    "nomic_eager_ts17": Export("nomic", "base", "eager", 17),
     "modernbert_sdpa_dynamo18": Export("modernbert", "base", "sdpa", 18, dynamo=True),
 }
 

@@ -9,7 +9,7 @@ multiple of sixteen lanes:
     map        0 1 2 3 4 ~4 14 15 ~15 ...                   position of each lane; the complement where it repeats one
 
 Steps that work lane by lane just take fewer tiles. Only those that know positions look at the map: embeddings,
-attention, rows of the result, lanes taken by their position, and sums over the positions of a sequence.
+attention, rotary angles, rows of the result, lanes taken by their position, and sums over the positions of a sequence.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from engine.kernels.embedding.rows import EMBEDDING
 from engine.kernels.layout import Lanes
 from engine.kernels.movement.rows import MOVEMENT, TAKE, quads_to_rows, to_rows
 from engine.kernels.products.arguments import PRODUCT
+from engine.kernels.rotary.rows import ROTARY
 from engine.kernels.weighted_sum.rows import WEIGHTED_SUM
 from engine.plan.steps import Array, Fixed, HostStep, Location, Program, Record, Span, Step
 
@@ -54,7 +55,8 @@ class Ragged:
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
     products   records with `panels`, `last_bytes`, `few` and `panel_block`; blocks: the latter of a regular request
     mapped     records with a field `map`;  grouped: with a field `groups`;  summed: with a field `sequences`
-    by_place   whether sums over keys depend on their places, so that padding between tokens must be computed
+    by_place   whether sums over keys depend on their places, or angles are read sixteen positions at a time, so that
+               padding between tokens must be computed
     results    names of the outputs that have a row a position
     state      one of REGULAR (as it was built), ARRANGED, CHANGING (an interrupt may leave it so)
     """
@@ -112,6 +114,8 @@ def _is_lane_by_lane(program: Program, lanes: Lanes) -> bool:
         if follows and not _laid(step) <= tokens | writes:
             # An operand whose lanes lie regularly, always: a constant, or what a step without a map wrote.
             return False
+        if step.args.dtype == ROTARY and len({place in tokens for place in _angles(step)}) > 1:
+            return False
         if follows and step.kernel in (to_rows, quads_to_rows):
             results |= writes
         elif follows:
@@ -132,6 +136,15 @@ def _laid(step: Step) -> set[int]:
         return found
 
     return places(step.args)
+
+
+def _angles(step: Step) -> tuple[int, int]:
+    """Places of the cosines and the sines of a rotary step."""
+    cos, sin = (step.args.fields[name] for name in ("cos", "sin"))
+    if not isinstance(cos, Location) or not isinstance(sin, Location):
+        message = "a rotary step has no angles"
+        raise TypeError(message)
+    return id(cos.place), id(sin.place)
 
 
 def ragged(
@@ -158,6 +171,10 @@ def ragged(
     products = of(PRODUCT)
     written = {id(b) for (step, _), span in zip(steps, spans, strict=True) if span for b in step.writes}
     sums = [record for step, record in steps if _reads_tokens(step, WEIGHTED_SUM, written)]
+    # Angles that are computed beside the tokens have their lanes already.
+    turns = [
+        record for step, record in steps if step.args.dtype == ROTARY and _angles(step)[0] not in written
+    ]
     return Ragged(
         mask,
         counters,
@@ -171,11 +188,11 @@ def ragged(
         fixed,
         tuple(products),
         tuple(int(record["panel_block"][0]) for record in products),
-        tuple(of(EMBEDDING) + of(MOVEMENT) + sums),
+        tuple(of(EMBEDDING) + of(MOVEMENT) + turns + sums),
         tuple(of(ATTENTION)),
         tuple(sums),
         tuple(_take(step, record, lanes) for step, record in steps if _reads_tokens(step, TAKE, written)),
-        any(step.kernel is tiled_bf16_kernel() for step, _ in steps),
+        bool(turns) or any(step.kernel is tiled_bf16_kernel() for step, _ in steps),
         frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
         np.full(1, REGULAR),
     )

@@ -6,7 +6,7 @@ from engine.graph.ir import Node
 from engine.kernels.rotary.rows import ROTARY, rotate
 from engine.lowering.builder import Builder, Lowered, OpLowering
 from engine.lowering.ops._products import required
-from engine.plan.steps import Field, Layer, Record
+from engine.plan.steps import Field, Layer, Record, Span
 
 
 def _rotary(node: Node, builder: Builder) -> Lowered:
@@ -23,6 +23,8 @@ def _rotary(node: Node, builder: Builder) -> Lowered:
         "row_bytes": x.lanes.row_bytes,
         "heads": heads,
         "half": cos.k // 2,
+        "inner": x.lanes.inner,
+        "pitch": x.lanes.pitch,
     }
     builder.emit(
         Layer(node.name, node.op, rotate.name),
@@ -32,6 +34,7 @@ def _rotary(node: Node, builder: Builder) -> Lowered:
         reads=(*x.buffers, *cos.buffers, *sin.buffers),
         writes=y.buffers,
         tile_ns=0.15 * cos.k * x.lanes.width,
+        span=Span(x.lanes, per_panel=heads),
     )
     builder.panels[node[0]] = y
     return None

@@ -41,6 +41,8 @@ FLOAT_MODELS: dict[str, Mapping[str, int]] = {
     "minilm_pooled_ts14": {**TWO_LAYERS, "linear": 12},
     "mobilebert_eager_ts14": {"embedding": 2, "linear": 24, "attention": 2},
     "modernbert_sdpa_dynamo18": {"embedding": 1, "layer_norm": 5, "linear": 8, "gelu": 2},
+    "modernbert_eager_ts17": {"embedding": 1, "layer_norm": 6, "linear": 10, "rotary": 4, "attention": 2},
+    "nomic_eager_ts17": {"embedding": 1, "layer_norm": 5, "linear": 14, "rotary": 4, "attention": 2},
     "mpnet_eager_ts14": {**TWO_LAYERS, "embedding": 2},
     "roberta_eager_ts14": {**TWO_LAYERS, "embedding": 3},
     "xlm_roberta_sdpa_dynamo20": {**TWO_LAYERS, "embedding": 3},

@@ -44,6 +44,8 @@ LEAVE_PADDING_OUT = (
 )
 # The same with attention, and products, of bfloat16 where the CPU has it.
 IN_BF16 = ("bert_eager_ts17", "bert_qdq_products", "bert_sdpa_ts17", "minilm_pooled_ts14")
+# Angles are read by whole vectors of positions: tokens in front, padding behind them.
+IN_FRONT = ("nomic_eager_ts17",)
 # Ranges over all positions, attention in pieces: their padding takes part.
 COMPUTE_ALL = ("bert_dynamic", "mobilebert_eager_ts14", "deberta_eager_ts17")
 
@@ -104,6 +106,30 @@ def test_tokens_are_the_same_and_padding_is_zero(name: str, precision: str) -> N
                 assert not got[mask == 0].any()
             else:
                 assert np.array_equal(got, whole)
+
+
+@pytest.mark.parametrize("name", IN_FRONT)
+@pytest.mark.parametrize("length", [LENGTH, 40, 64])
+def test_padding_behind_the_tokens_is_zero_and_between_them_is_computed(name: str, length: int) -> None:
+    file = str(EXPORTED / f"{name}.onnx")
+    skips, computes = (
+        Engine(file, input_shapes=[[BATCH, length]], skip_padding=skipped) for skipped in (True, False)
+    )
+    assert skips.compiled is not None
+    assert skips.compiled.plan.ragged is not None
+    lengths = [
+        (length, 7, 17),
+        (1, 2, 3),
+        (length, length, length - 1),
+        (16, length, 1),
+        (5, 16, length - 16),
+    ]
+    holes = with_holes(BATCH, length)
+    for mask in (prefixes(length, *lengths[0]), holes, *(prefixes(length, *each) for each in lengths[1:])):
+        inputs = _inputs(skips, mask)
+        (got, *_), (whole, *_) = skips.run(inputs), computes.run(inputs)
+        assert np.array_equal(got[mask == 1], whole[mask == 1])
+        assert (mask is holes) == bool(got[mask == 0].any())
 
 
 @pytest.mark.parametrize("name", ["bert_eager_ts17", "bert_qdq_products"])

@@ -61,6 +61,25 @@ def test_other_features_and_other_axes_stay_gathered(index: int | list[int], axi
     assert graph.census(check(b, X, exact=True))["Gather"] == 1
 
 
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("is_second", [True, False])
+def test_constants_that_repeat_a_row_are_the_row(op: str, is_second: bool) -> None:
+    b, x = fed()
+    row = b.weight(np.broadcast_to(random(4, seed=7) + 9, (2, 3, 4)).copy())
+    b.output(b.op(op, *((x, row) if is_second else (row, x))))
+    after = check(b, X, exact=True)
+    assert [value.shape for value in after.outputs[0].node.inputs if value.array is not None] == [(4,)]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 4), (3, 1), (1, 4), (2, 2, 3, 4)])
+def test_constants_of_many_rows_or_more_axes_stay(shape: tuple[int, ...]) -> None:
+    b, x = fed()
+    array = random(*shape, seed=7) if shape[0] != 2 or len(shape) == 3 else np.ones(shape, np.float32)
+    b.output(b.op("Add", x, b.weight(array)))
+    after = check(b, X, exact=True)
+    assert [value.shape for value in after.outputs[0].node.inputs if value.array is not None] == [shape]
+
+
 def test_factors_of_one_vanish() -> None:
     b, x = fed()
     b.output(b.op("Neg", b.op("Div", b.op("Mul", b.number(1), x), b.weight(np.ones(1, np.float32)))))
