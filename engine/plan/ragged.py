@@ -55,8 +55,8 @@ class Ragged:
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
     products   records with `panels`, `last_bytes`, `few` and `panel_block`; blocks: the latter of a regular request
     mapped     records with a field `map`;  grouped: with a field `groups`;  summed: with a field `sequences`
-    by_place   whether sums over keys depend on their places, or angles are read sixteen positions at a time, so that
-               padding between tokens must be computed
+    by_place   whether sums over keys or windows of them depend on their places, or angles are read sixteen positions
+               at a time, so that padding between tokens must be computed
     results    names of the outputs that have a row a position
     state      one of REGULAR (as it was built), ARRANGED, CHANGING (an interrupt may leave it so)
     """
@@ -192,7 +192,7 @@ def ragged(
         tuple(of(ATTENTION)),
         tuple(sums),
         tuple(_take(step, record, lanes) for step, record in steps if _reads_tokens(step, TAKE, written)),
-        bool(turns) or any(step.kernel is tiled_bf16_kernel() for step, _ in steps),
+        bool(turns) or any(_is_by_place(step) for step, _ in steps),
         frozenset(name for name, t in program.outputs if t.location and id(t.location.place) in written),
         np.full(1, REGULAR),
     )
@@ -200,6 +200,13 @@ def ragged(
 
 def _span(step: Step, lanes: Lanes) -> Span | None:
     return step.span if step.span is not None and step.span.lanes == lanes else None
+
+
+def _is_by_place(step: Step) -> bool:
+    """Whether an attention's lanes of keys must lie as their positions do."""
+    return step.kernel is tiled_bf16_kernel() or (
+        step.args.dtype == ATTENTION and step.args.fields.get("outside", 0) != 0
+    )
 
 
 def _reads_tokens(step: Step, kind: np.dtype[np.void], written: set[int]) -> bool:

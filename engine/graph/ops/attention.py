@@ -6,9 +6,10 @@ attention(q[b, s, h*d], k[b, t, h*d], v[b, t, h*e], mask?)
     c * score_multiplier rounded, minus zero point; the same times multiplier rounded and dequantised; the sum alike
     if `probability` is a pair: p rounded, minus zero point
     p.v * context_multiplier, heads joined, stored. With `key_heads` k and v have so many heads, each for as many
-    neighbouring heads of q (Ainslie et al. 2023).
+    neighbouring heads of q (Ainslie et al. 2023). With `window` (before, behind, low) scores of keys j of a query i get
+    low instead of the mask, unless i - before <= j <= i + behind (Beltagy et al. 2020).
     attrs: heads, scores, score_multiplier, multiplier, probability, context_multiplier,
-    zero_masked_rows, store, key_heads?
+    zero_masked_rows, store, key_heads?, window?
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ def _heads(x: Array, heads: int) -> Array:
     return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
 
 
+def in_window(before: int, behind: int, queries: int, keys: int) -> Array:
+    """bool [s, t]: whether a query looks at a key."""
+    distance = np.arange(keys) - np.arange(queries)[:, None]
+    return np.asarray((distance >= -before) & (distance <= behind))
+
+
+def _windowed(window: tuple[int, int, float], mask: Array | np.float32, shape: Shape) -> Array:
+    before, behind, low = window
+    return np.where(in_window(before, behind, *shape[-2:]), mask, np.float32(low))
+
+
 def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array, ...]:
     """The meaning of `attention`."""
     shared = attrs["heads"] // attrs.get("key_heads", attrs["heads"])
@@ -38,6 +50,8 @@ def attend(attrs: Attrs, q: Array, k: Array, v: Array, mask: Array | None = None
     scores = scores * np.float32(attrs["multiplier"])
     if scaled is not None:
         scores = rounded(scores, scaled)
+    if attrs.get("window") is not None:
+        mask = _windowed(attrs["window"], np.float32(0) if mask is None else mask, scores.shape)
     if mask is not None:
         scores = scores + mask
     if masked is not None:
@@ -85,6 +99,6 @@ ROWS = (
         _attention_shape,
         (3, 4),
         attributes=ATTENTION,
-        optional=frozenset({"key_heads"}),
+        optional=frozenset({"key_heads", "window"}),
     ),
 )

@@ -68,6 +68,9 @@ ATTENTION = np.dtype(
         ("probability_step", np.float32),  # 0: probabilities stay as they are
         ("probability_zero", np.int64),
         ("zero_masked_rows", np.int64),
+        ("before", np.int64),  # of a window: keys before a query's own place, and behind it, that it looks at
+        ("behind", np.int64),
+        ("outside", np.float32),  # added to the scores of others; 0 where there is no window
         *((name, np.int64) for name in ("q_zero", "k_zero", "v_zero")),  # of operands that are bytes
         ("epilogue", np.int64),
     ],
@@ -218,7 +221,7 @@ def _quantize_probabilities(a: Any, scores: int, keys: int, inverse: Any) -> Non
         store_f32(to_float(quantized(load_f32(at) * inverse, step, zero) - zero), at)
 
 
-def _score_keys(rows: int) -> Callable[..., None]:
+def score_keys(rows: int) -> Callable[..., None]:
     """The inner function that fills the scores of sixteen queries."""
     tile = tile_operations(rows, 1, "f32")
     zero, save, step = tile.zero, tile.save, tile.step
@@ -241,7 +244,7 @@ def _score_keys(rows: int) -> Callable[..., None]:
     return score
 
 
-def _mix_values(rows: int) -> Callable[..., None]:
+def mix_values(rows: int) -> Callable[..., None]:
     """The inner function that sums values, weighted by what stands in the scores' place."""
     tile = tile_operations(rows, 1, "f32")
     zero, save, step = tile.zero, tile.save, tile.step
@@ -271,14 +274,23 @@ def fill_with_zeros(context: int, depth: int) -> None:
 
 
 @inner
-def _context_place(a: Any, scratch: int) -> int:
+def scale_context(a: Any, context: int, factor: Any) -> None:
+    """Divide the context by the sums of exponentials, and multiply it as the graph does."""
+    factor = factor * splat_f32(a.context_multiplier)
+    for at in range(context, context + 64 * a.depth, 64):
+        store_f32(load_f32(at) * factor, at)
+
+
+@inner
+def context_place(a: Any, scratch: int) -> int:
+    """Behind the scores."""
     place: int = scratch + (a.keys + 15) // 16 * 1024
     return place
 
 
 def attention_kernel(rows: int) -> Kernel:
     """The kernel whose register tiles hold `rows` keys or features."""
-    score, mix = _score_keys(rows), _mix_values(rows)
+    score, mix = score_keys(rows), mix_values(rows)
 
     @inner
     def head_of_queries(
@@ -298,12 +310,9 @@ def attention_kernel(rows: int) -> Kernel:
             _quantize_probabilities(a, scratch, keys, factor)
             factor = splat_f32(np.float32(1))
         mix(a, first, keys, head // a.shared, scratch, context)
-        factor = factor * splat_f32(a.context_multiplier)
-        for row in range(a.depth):
-            at = context + row * 64
-            store_f32(load_f32(at) * factor, at)
+        scale_context(a, context, factor)
 
-    return attend_kernel("attention_f32", rows, head_of_queries, _context_place)
+    return attend_kernel("attention_f32", rows, head_of_queries, context_place)
 
 
 @inner

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.attention import bf16, bf16_tiled, tiled
+from engine.kernels.attention import bf16, bf16_tiled, tiled, windowed
 from engine.kernels.attention.quantized import KERNELS as BYTE_KERNELS
 from engine.kernels.attention.quantized import quantized_scratch
 from engine.kernels.attention.rows import ATTENTION, KERNELS, scratch_bytes, tile_rows
@@ -23,6 +23,8 @@ from engine.plan.steps import Buffer, Field, Layer, Record, Span
 
 # Time of one multiply-add of sixteen lanes, roughly; only the claims' size depends on it.
 _STEP_NS = 0.4
+# Of one tile.
+QUERIES = 16
 
 
 def _mask_fields(mask: Value | None, builder: Builder) -> tuple[dict[str, Field], tuple[Buffer, ...]]:
@@ -105,6 +107,10 @@ def _way(node: Node, builder: Builder, keys: int, depth: int) -> _Way:
         return _Way(
             BYTE_KERNELS[tile_rows(depth)], scratch, _STEP_NS / 4, (quads, quads, Builder.signed_rows)
         )
+    if node.attrs.get("window") is not None:
+        seen = min(keys, sum(node.attrs["window"][:2]) + QUERIES)
+        kernel, scratch = windowed.KERNELS[tile_rows(depth)], scratch_bytes(keys, depth)
+        return _Way(kernel, scratch, _STEP_NS * seen / keys, (Builder.panel,) * 3)
     if builder.machine.precision == "bf16" and _is_plain(node):
         if bf16_tiled.takes(keys, depth):
             kernel, scratch = bf16_tiled.tiled_bf16_kernel(), bf16_tiled.tiled_scratch(keys, depth)
@@ -149,6 +155,9 @@ def _rounding_fields(node: Node) -> dict[str, Field]:
     for name, pair in zip(("score", "scaled", "masked"), attrs["scores"] or (), strict=False):
         if pair is not None:
             fields |= {f"{name}_step": float(pair[0]), f"{name}_zero": int(pair[1])}
+    if attrs.get("window") is not None:
+        before, behind, outside = attrs["window"]
+        fields |= {"before": before, "behind": behind, "outside": float(outside)}
     return {**fields, "score_multiplier": float(attrs["score_multiplier"])}
 
 

@@ -44,8 +44,8 @@ LEAVE_PADDING_OUT = (
 )
 # The same with attention, and products, of bfloat16 where the CPU has it.
 IN_BF16 = ("bert_eager_ts17", "bert_qdq_products", "bert_sdpa_ts17", "minilm_pooled_ts14")
-# Angles are read by whole vectors of positions: tokens in front, padding behind them.
-IN_FRONT = ("nomic_eager_ts17",)
+# Angles are read by whole vectors of positions, windows by their distance: tokens in front, padding behind them.
+IN_FRONT = ("modernbert_eager_ts17", "nomic_eager_ts17")
 # Ranges over all positions, attention in pieces: their padding takes part.
 COMPUTE_ALL = ("bert_dynamic", "mobilebert_eager_ts14", "deberta_eager_ts17")
 

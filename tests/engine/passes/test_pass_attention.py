@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attention_forms import Attention, write
+from attention_forms import LOWEST, Attention, write
 from form_check import MASK_OPS, check, node_of
 from reference.onnx_builder import ModelBuilder
 from reference.quantised_oracle import attention
@@ -149,11 +149,12 @@ def test_mask_that_rounding_makes_zero_is_dropped() -> None:
     assert graph.census(check(b, feeds)) == {"attention": 1}
 
 
-def test_causal_mask_is_no_padding_mask() -> None:
+def test_causal_mask_is_a_window_beside_the_padding_mask() -> None:
     after = fused(Attention(mask="causal"))
     node = node_of(after, "attention")
     assert node.inputs[3] is not None
-    assert node.inputs[3].shape == (2, 1, 5, 5)
+    assert node.inputs[3].shape == (2, 1, 1, 5)
+    assert node.attrs["window"] == (4, 0, LOWEST)
 
 
 QUANTISED = [
