@@ -57,7 +57,8 @@ def find_padding_masks(graph: Graph, record: Record) -> Graph:
         written = None if mask is None else plain[mask]
         if written is not None and (written.window is None or _takes_window(reader)):
             # The plain mask has another shape, so the reader is exchanged and not the mask.
-            inputs = (*reader.inputs[:MASK], *(() if written.keys is None else (written.keys,)))
+            rest = reader.inputs[MASK + 1 :]
+            inputs = (*reader.inputs[:MASK], *((written.keys, *rest) if rest or written.keys else ()))
             window = {} if written.window is None else {"window": written.window}
             replaced[reader[0]] = node(reader.op, *inputs, name=reader.name, **{**reader.attrs, **window})[0]
             record.append(("find_padding_masks", reader.name))
@@ -68,6 +69,7 @@ def _takes_window(reader: Node) -> bool:
     """Whether queries and keys are the same positions, and nothing is rounded between the products."""
     q, k = reader.inputs[:2]
     is_plain = reader.attrs["scores"] is None and reader.attrs["probability"] is None
+    is_plain = is_plain and "buckets" not in reader.attrs
     return is_plain and q is not None and k is not None and q.shape[1] == k.shape[1]
 
 

@@ -204,9 +204,8 @@ def _span(step: Step, lanes: Lanes) -> Span | None:
 
 def _is_by_place(step: Step) -> bool:
     """Whether an attention's lanes of keys must lie as their positions do."""
-    return step.kernel is tiled_bf16_kernel() or (
-        step.args.dtype == ATTENTION and step.args.fields.get("outside", 0) != 0
-    )
+    fields = step.args.fields if step.args.dtype == ATTENTION else {}
+    return step.kernel is tiled_bf16_kernel() or "outside" in fields or "buckets" in fields
 
 
 def _reads_tokens(step: Step, kind: np.dtype[np.void], written: set[int]) -> bool:

@@ -71,6 +71,8 @@ ATTENTION = np.dtype(
         ("before", np.int64),  # of a window: keys before a query's own place, and behind it, that it looks at
         ("behind", np.int64),
         ("outside", np.float32),  # added to the scores of others; 0 where there is no window
+        ("buckets", np.int64),  # int32 for distances from queries to keys: see relative.py
+        *((name, np.int64) for name in ("key_positions", "query_positions", "position_bytes")),
         *((name, np.int64) for name in ("q_zero", "k_zero", "v_zero")),  # of operands that are bytes
         ("epilogue", np.int64),
     ],

@@ -60,6 +60,19 @@ def _scatter_twelve(b: ir.IRBuilder, value: Any, address: Any, stride: Any) -> N
         b.store(number, at(b, place, _FLOAT), align=4)
 
 
+def _gather(row: int, lane: int) -> Any:
+    def emit(b: ir.IRBuilder, base: Any, table: Any) -> Any:
+        value = ir.Constant(F32.llvm_type, ir.Undefined)
+        for i in range(16):
+            place = b.load(at(b, b.add(table, ir.Constant(_LONG, 4 * i)), _WORD), align=4)
+            moved = b.add(base, b.mul(b.sext(place, _LONG), ir.Constant(_LONG, row)))
+            number = b.load(at(b, b.add(moved, ir.Constant(_LONG, lane * i)), _FLOAT), align=4)
+            value = b.insert_element(value, number, ir.Constant(_WORD, i))
+        return value
+
+    return emit
+
+
 def _load_scalar(kind: ir.Type, widen: str, to: ir.Type) -> Any:
     def emit(builder: ir.IRBuilder, address: Any) -> Any:
         value = builder.load(at(builder, address, kind), align=1)
@@ -94,6 +107,10 @@ store_i32 = instruction("void", (I32, "i64"), _store_vector)
 scatter_twelve = instruction("void", (F32, "i64", "i64"), _scatter_twelve)
 # Only the first `count` lanes; what lies behind them is neither written nor touched.
 store_first = instruction("void", (F32, "i64", "i64"), _store_first)
+
+# By sixteen int32 at `table`: lane i of the row, or the number, that the i-th of them says.
+gather_lanes = instruction(F32, ("i64", "i64"), _gather(64, 4))
+gather_numbers = instruction(F32, ("i64", "i64"), _gather(4, 0))
 
 read_f32 = instruction("f32", ("i64",), _load_scalar(_FLOAT, "", _FLOAT))
 read_i64 = instruction("i64", ("i64",), _load_scalar(_LONG, "", _LONG))

@@ -9,17 +9,18 @@ import numpy as np
 
 from engine.graph.ir import Node, Value
 from engine.jit import Kernel
-from engine.kernels.attention import bf16, bf16_tiled, tiled, windowed
+from engine.kernels.attention import bf16, bf16_tiled, relative, tiled, windowed
 from engine.kernels.attention.quantized import KERNELS as BYTE_KERNELS
 from engine.kernels.attention.quantized import quantized_scratch
 from engine.kernels.attention.rows import ATTENTION, KERNELS, scratch_bytes, tile_rows
 from engine.kernels.bf16_planes.rows import vector_bytes
 from engine.kernels.products.epilogue import EPILOGUE
+from engine.kernels.row import Array, aligned
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, place_of
 from engine.lowering.ops._products import keep, optional, required, result_panel, store_fields
 from engine.lowering.panels import Panel
 from engine.lowering.stored_planes import lane_rows
-from engine.plan.steps import Buffer, Field, Layer, Record, Span
+from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
 # Time of one multiply-add of sixteen lanes, roughly; only the claims' size depends on it.
 _STEP_NS = 0.4
@@ -58,6 +59,8 @@ def _reason(node: Node) -> str | None:
         return "its values have another width than its queries"
     if store is not None and store[0] == "quantized" and q.shape[2] // node.attrs["heads"] % 4:
         return "a head's features are no whole number of quads"
+    if any(optional(node, i) is not None and required(node, i).array is None for i in (4, 5)):
+        return "its embeddings of distances are not constant"
     if mask is not None and (len(mask.shape) > 4 or mask.dtype != np.float32):
         return "its mask is not float32 [batch, heads, queries, keys]"
     return None
@@ -92,8 +95,9 @@ def _value_rows(builder: Builder, value: Value) -> Panel:
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether nothing is rounded to 8 bits between the products."""
-    return node.op == "attention" and node.attrs["probability"] is None and node.attrs["scores"] is None
+    """Whether nothing is rounded to 8 bits between the products, and all keys count by their scores and masks alone."""
+    is_rounded = node.attrs["probability"] is not None or node.attrs["scores"] is not None
+    return node.op == "attention" and not is_rounded and not {"buckets", "window"} & {*node.attrs}
 
 
 def _way(node: Node, builder: Builder, keys: int, depth: int) -> _Way:
@@ -107,10 +111,6 @@ def _way(node: Node, builder: Builder, keys: int, depth: int) -> _Way:
         return _Way(
             BYTE_KERNELS[tile_rows(depth)], scratch, _STEP_NS / 4, (quads, quads, Builder.signed_rows)
         )
-    if node.attrs.get("window") is not None:
-        seen = min(keys, sum(node.attrs["window"][:2]) + QUERIES)
-        kernel, scratch = windowed.KERNELS[tile_rows(depth)], scratch_bytes(keys, depth)
-        return _Way(kernel, scratch, _STEP_NS * seen / keys, (Builder.panel,) * 3)
     if builder.machine.precision == "bf16" and _is_plain(node):
         if bf16_tiled.takes(keys, depth):
             kernel, scratch = bf16_tiled.tiled_bf16_kernel(), bf16_tiled.tiled_scratch(keys, depth)
@@ -118,7 +118,22 @@ def _way(node: Node, builder: Builder, keys: int, depth: int) -> _Way:
         if bf16.takes(depth):
             kernel, scratch = bf16.bf16_attention_kernel(tile_rows(depth)), bf16.pairs_scratch(keys, depth)
             return _Way(kernel, scratch, _STEP_NS / 2, (_plane, _plane, _value_rows))
-    return _Way(KERNELS[tile_rows(depth)], scratch_bytes(keys, depth), _STEP_NS, (Builder.panel,) * 3)
+    return _f32_way(node, keys, depth)
+
+
+def _f32_way(node: Node, keys: int, depth: int) -> _Way:
+    kernels, scratch, step_ns = KERNELS, scratch_bytes(keys, depth), _STEP_NS
+    if node.attrs.get("buckets") is not None:
+        positions = max(node.attrs["buckets"]) + 1
+        kernels, scratch, step_ns = (
+            relative.KERNELS,
+            relative.scratch_bytes(keys, depth, positions),
+            2 * _STEP_NS,
+        )
+    elif node.attrs.get("window") is not None:
+        seen = min(keys, sum(node.attrs["window"][:2]) + QUERIES)
+        kernels, step_ns = windowed.KERNELS, _STEP_NS * seen / keys
+    return _Way(kernels[tile_rows(depth)], scratch, step_ns, (Builder.panel,) * 3)
 
 
 def _lower(node: Node, builder: Builder) -> Lowered:
@@ -130,6 +145,7 @@ def _lower(node: Node, builder: Builder) -> Lowered:
     way = _way(node, builder, keys, depth)
     q, k, v = (make(builder, value) for make, value in zip(way.forms, values, strict=True))
     mask_fields, mask_buffers = _mask_fields(optional(node, 3), builder)
+    mask_fields |= _position_fields(node, builder)
     if node.op == "quantized_attention":
         mask_fields |= {name: int(node.attrs[name]) for name in ("q_zero", "k_zero", "v_zero")}
     y = result_panel(node, builder, node.attrs.get("store"))
@@ -139,6 +155,33 @@ def _lower(node: Node, builder: Builder) -> Lowered:
         builder.makers[node[0]] = len(builder.steps) - 1
     keep(node, builder, y)
     return None
+
+
+def _position_fields(node: Node, builder: Builder) -> dict[str, Field]:
+    """Embeddings of distances, [heads * depth][r], and which of them a distance has; with margins."""
+    if node.attrs.get("buckets") is None:
+        return {}
+    known = np.array(node.attrs["buckets"], np.int32)
+    margin = relative.MARGIN
+    before, behind = (np.full(margin, known[end], np.int32) for end in (0, -1))
+    buckets = np.concatenate([before, known, behind])
+
+    def wider(array: Array) -> Array:
+        rows = array.reshape(-1, array.shape[-1])
+        made = aligned((len(rows) + 1, rows.shape[1] + margin), np.float32)
+        made[:] = 0
+        made[: len(rows), : rows.shape[1]] = rows
+        return made
+
+    arrays = [array for i in (4, 5) if (array := required(node, i).array) is not None]
+    places = [Location(Fixed(builder.weights.packed(array, ("positions",), wider))) for array in arrays]
+    width = 4 * (int(known.max()) + 1 + margin)
+    return {
+        "buckets": builder.fixed(buckets),
+        "key_positions": places[0],
+        "query_positions": places[1],
+        "position_bytes": width,
+    }
 
 
 def _rounding_fields(node: Node) -> dict[str, Field]:

@@ -10,6 +10,7 @@ The products may be quantised (QuantizeLinear and DequantizeLinear around a MatM
 and Mul): then q, k and v are centred 8-bit numbers, products are exact, and scales are in the multipliers.
 Scores may be rounded to 8 bits as they come, scaled, and masked: static quantisers do so behind every node.
 Heads may share keys and values, which are then repeated before the products.
+Embeddings of distances may be multiplied besides (_relative.py).
 The scaling may stand on the scores, on q, on q and k, before or behind the mask. The mask stays as it is.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 from engine.graph import Node, Uses, Value, constant, node, rule
 from engine.graph.pattern import either_way, first_input, is_op, is_private, scalar
 from engine.passes.fuse._heads import COLUMNS, ROWS, Operand, Product, Split, product_of, scaling, split_heads
+from engine.passes.fuse._relative import Relative, relative_terms
 from engine.passes.quantisation import Quantisation, centre, rounding
 
 # Adding so low a number to a finite score gives the number itself.
@@ -44,6 +46,7 @@ class _Scores:
     rounded: Quantisation | None = None
     scaled: Quantisation | None = None
     masked: Quantisation | None = None
+    relative: Relative | None = None
 
     def then_rounded(self, parameters: Quantisation) -> _Scores | None:
         """Rounded once more; None where it was rounded at this place already."""
@@ -77,15 +80,35 @@ def find_attention(join: Node, uses: Uses) -> Value | None:
         return None
     q, k = split_heads(scores.product.left, ROWS), split_heads(scores.product.right, COLUMNS)
     v = split_heads(context.right, ROWS)
-    if q is None or k is None or v is None or not _fits((q, k, v), scores.masks):
+    if q is None or k is None or v is None:
         return None
-    if not is_private(join, {q.leaf, k.leaf, v.leaf, *scores.leaves}, uses):
+    scores = _with_relative(scores, q, k)
+    leaves = {q.leaf, k.leaf, v.leaf, *scores.leaves}
+    if not _fits((q, k, v), scores.masks) or not is_private(join, leaves, uses):
         return None
     joined = _attention(join, (q, k, v), scores, (context, probability))
     if joined.type == join.types[0]:
         return joined
     # The leading axes may be joined too, for a Gemm.
     return node("Reshape", joined, name=join.name, shape=tuple(join.types[0].shape or ()))[0]
+
+
+def _with_relative(scores: _Scores, q: Split, k: Split) -> _Scores:
+    """The scores, with what is added for distances apart from their masks, where nothing is rounded."""
+    sides = (scores.product.left, scores.product.right)
+    if (
+        scores.multiplier != 1
+        or k.repeated != 1
+        or any(side.quantisation is not None for side in sides)
+        or scores.rounded
+    ):
+        return scores
+    for mask in scores.masks:
+        found = relative_terms(mask, q, k) if mask in scores.leaves else None
+        if found is not None:
+            masks, leaves = (tuple(v for v in all_ if v != mask) for all_ in (scores.masks, scores.leaves))
+            return replace(scores, masks=(*masks, *found[1]), leaves=(*leaves, *found[1]), relative=found[0])
+    return scores
 
 
 def _fits(splits: tuple[Split, Split, Split], masks: tuple[Value, ...]) -> bool:
@@ -175,14 +198,17 @@ def _attention(
     rounded, probability = scores.rounded, context[0].left.quantisation
     places = (scores.rounded, scores.scaled, scores.masked)
     shared = {} if k.repeated == 1 else {"key_heads": k.heads}
+    distances = scores.relative
     after = scores.multiplier * (1.0 if rounded is None else float(rounded.scale))
     return node(
         "attention",
         *inputs,
         _sum(scores.masks, join.name),
+        *(() if distances is None else (distances.key_positions, distances.query_positions)),
         name=join.name,
         heads=q.heads,
         **shared,
+        **({} if distances is None else {"buckets": distances.buckets}),
         scores=tuple(_pair(place) for place in places) if any(places) else None,
         score_multiplier=np.float32(1 if rounded is None else whole),
         multiplier=np.float32(after if rounded is not None else whole * after),

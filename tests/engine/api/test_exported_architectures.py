@@ -35,7 +35,7 @@ FLOAT_MODELS: dict[str, Mapping[str, int]] = {
     "bert_sdpa_dynamo18": {**CLASSIFIER, "layer_norm": 6},
     "bert_sdpa_dynamo23": TWO_LAYERS,
     "bert_sdpa_ts17": CLASSIFIER,
-    "deberta_eager_ts17": {"embedding": 1, "layer_norm": 3, "linear": 8},
+    "deberta_eager_ts17": {"embedding": 1, "layer_norm": 3, "linear": 8, "attention": 1, "MatMul": 0},
     "distilbert_sdpa_ts14": {**CLASSIFIER, "embedding": 2},
     "electra_eager_ts17": CLASSIFIER,
     "minilm_pooled_ts14": {**TWO_LAYERS, "linear": 12},
