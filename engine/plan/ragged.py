@@ -50,12 +50,12 @@ class Ragged:
     mask       the input that tells tokens from padding, where a request leaves it
     counters   of the table's steps: no claim may be open while `tiles` changes
     lanes      of the tokens, when nothing is left out
-    map        int64, a position for each lane;  groups: int64 [vectors][2], first lane and number of keys
-    sequences  int64 [sequences][2], the same two numbers
+    map        int64, a position for each lane;  groups: int64 [vectors][3], first lane, number of keys, sequence
+    sequences  int64 [sequences][2], the first two of them
     tiles      of the table, a row a compiled step: per_vector * vectors + per_panel * panels + fixed
     products   records with `panels`, `last_bytes`, `few` and `panel_block`; blocks: the latter of a regular request
     mapped     records with a field `map`;  grouped: with a field `groups`;  summed: with a field `sequences`
-    by_place   whether sums over keys or windows of them depend on their places, or angles are read sixteen positions
+    by_place   whether sums over keys, their masks or windows depend on their places, or angles are read sixteen positions
                at a time, so that padding between tokens must be computed
     results    names of the outputs that have a row a position
     state      one of REGULAR (as it was built), ARRANGED, CHANGING (an interrupt may leave it so)
@@ -180,7 +180,7 @@ def ragged(
         counters,
         lanes,
         np.zeros(lanes.vectors * 16, np.int64),
-        np.zeros((lanes.vectors, 2), np.int64),
+        np.zeros((lanes.vectors, 3), np.int64),
         np.zeros((lanes.outer, 2), np.int64),
         table["tiles"][: len(steps)],
         per_vector,
@@ -205,7 +205,8 @@ def _span(step: Step, lanes: Lanes) -> Span | None:
 def _is_by_place(step: Step) -> bool:
     """Whether an attention's lanes of keys must lie as their positions do."""
     fields = step.args.fields if step.args.dtype == ATTENTION else {}
-    return step.kernel is tiled_bf16_kernel() or "outside" in fields or "buckets" in fields
+    by_distance = "outside" in fields or "buckets" in fields or fields.get("mask_query", 0) != 0
+    return by_distance or step.kernel is tiled_bf16_kernel()
 
 
 def _reads_tokens(step: Step, kind: np.dtype[np.void], written: set[int]) -> bool:

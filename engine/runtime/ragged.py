@@ -87,7 +87,8 @@ def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:
     plan.map[: vectors * VECTOR_LANES] = np.repeat(~positions[ends - 1], groups * VECTOR_LANES)
     plan.map[lane] = positions
     plan.sequences[:, 0], plan.sequences[:, 1] = first_lane, lengths
-    plan.groups[:vectors] = np.repeat(plan.sequences, groups, axis=0)
+    plan.groups[:vectors, :2] = np.repeat(plan.sequences, groups, axis=0)
+    plan.groups[:vectors, 2] = np.repeat(np.arange(groups.size), groups)
     if plan.takes:
         lane_of = np.zeros(kept.size, np.int64)
         lane_of[positions] = lane

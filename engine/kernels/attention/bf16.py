@@ -84,7 +84,7 @@ def pairs_of_scores(a: Any, scores: int, keys: int, outer: int, head: int, block
     """Raw scores to pairs of probabilities, in their place; returns what the context is to be multiplied by."""
     greatest = scale_and_mask(a, scores, keys, outer, head)
     if a.mask_query != 0:
-        greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
+        greatest = add_mask_of_queries(a, scores, keys, outer, head, 16 * block)
     total = _exponentials(scores, keys, greatest)
     inverse = splat_f32(np.float32(1)) / total
     if a.zero_masked_rows != 0:

@@ -220,7 +220,7 @@ def byte_head(
         score(a, scratch, first, keys, head)
         greatest = finish_scores(a, outer, head, scores, keys, parts_of(a, scratch), query_sum)
         if a.mask_query != 0:
-            greatest = add_mask_of_queries(a, scores, outer, head, 16 * block)
+            greatest = add_mask_of_queries(a, scores, keys, outer, head, 16 * block)
         inverse = exponentials(a, scores, keys, greatest)
         total = _quantize_probabilities(a, scores, keys, inverse, probabilities(a, scratch, first))
         mix(a, scratch, first, keys, head, context)

@@ -125,7 +125,7 @@ def relative_kernel(rows: int) -> Kernel:
         place, met = 16 * group - first, context + 64 * a.depth
         greatest = add(a, q, first, keys, place, outer, head, scratch, met)
         if a.mask_query != 0:
-            greatest = add_mask_of_queries(a, scratch, outer, head, 16 * block)
+            greatest = add_mask_of_queries(a, scratch, keys, outer, head, 16 * block)
         factor = exponentials(a, scratch, keys, greatest)
         mix(a, first, keys, head, scratch, context)
         scale_context(a, context, factor)

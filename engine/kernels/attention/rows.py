@@ -51,7 +51,7 @@ ATTENTION = np.dtype(
         (
             "groups",
             np.int64,
-        ),  # address of (first lane, positions) for each group of sixteen lanes; 0: sequences lie regularly
+        ),  # address of (first lane, positions, sequence) for each group of sixteen lanes; 0: sequences lie regularly
         ("mask", np.int64),  # address of the additive float32 mask, or 0
         *(
             (name, np.int64) for name in ("mask_outer", "mask_head", "mask_query", "mask_key")
@@ -105,8 +105,16 @@ def lane_address(base: int, panel_bytes: int, row_bytes: int, lane: int) -> int:
 def keys_of(a: Any, group: int, outer: int) -> Any:
     """(first lane, number) of the keys that a group of queries looks at."""
     if a.groups != 0:
-        return read_i64(a.groups + 16 * group), read_i64(a.groups + 16 * group + 8)
+        return read_i64(a.groups + 24 * group), read_i64(a.groups + 24 * group + 8)
     return outer * a.kv_pitch, a.keys
+
+
+@inner
+def place_of(a: Any, group: int, blocks: int) -> Any:
+    """(sequence, which sixteen of its queries) of a group."""
+    if a.groups != 0:
+        return read_i64(a.groups + 24 * group + 16), group - read_i64(a.groups + 24 * group) // 16
+    return group // blocks, group % blocks
 
 
 @inner
@@ -143,20 +151,20 @@ def scaled(a: Any, score: Any, mask: int) -> Any:
 
 
 @inner
-def add_mask_of_queries(a: Any, scores: int, outer: int, head: int, first_query: int) -> Any:
+def add_mask_of_queries(a: Any, scores: int, keys: int, outer: int, head: int, first_query: int) -> Any:
     """Add a mask that differs from query to query (causal), one value a lane; returns the greatest scores."""
     mask = a.mask + outer * a.mask_outer + head * a.mask_head
     if a.mask_key == 4 and first_query + 16 <= a.queries:
-        for block in range(0, a.keys, 16):
+        for block in range(0, keys, 16):
             add_transposed(mask + first_query * a.mask_query + 4 * block, a.mask_query, scores + 64 * block)
     else:
         for lane in range(16):
             query = least(first_query + lane, a.queries - 1)
-            for key in range(a.keys):
+            for key in range(keys):
                 at = scores + key * 64 + lane * 4
                 write_f32(read_f32(at) + read_f32(mask + query * a.mask_query + key * a.mask_key), at)
     greatest = splat_f32(np.float32(-np.inf))
-    for key in range(a.keys):
+    for key in range(keys):
         score = rounded(load_f32(scores + key * 64), a.masked_step, a.masked_zero)
         store_f32(score, scores + key * 64)
         greatest = maximum(greatest, score)
@@ -306,7 +314,7 @@ def attention_kernel(rows: int) -> Kernel:
         else:
             greatest = scale_and_mask(a, scratch, keys, outer, head)
         if a.mask_query != 0:
-            greatest = add_mask_of_queries(a, scratch, outer, head, 16 * block)
+            greatest = add_mask_of_queries(a, scratch, keys, outer, head, 16 * block)
         factor = exponentials(a, scratch, keys, greatest)
         if a.probability_step != np.float32(0):
             _quantize_probabilities(a, scratch, keys, factor)
@@ -348,7 +356,8 @@ def attend_kernel(
             head = index % a.heads
             group = index // a.heads
             if index < a.tiles:
-                head_of_queries(a, group, group // blocks, head, group % blocks, scratch, context)
+                outer, block = place_of(a, group, blocks)
+                head_of_queries(a, group, outer, head, block, scratch, context)
             else:
                 fill_with_zeros(context, a.depth)
             if e.y != 0:

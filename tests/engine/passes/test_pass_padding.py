@@ -45,6 +45,23 @@ def _of_queries(mask: Value) -> Value:
     return node("Add", _scaled(-10000)(mask), constant(causal))[0]
 
 
+def _biased(mask: Value) -> Value:
+    bias = np.random.default_rng(1).standard_normal((1, 2, T, T)).astype(np.float32)
+    return node("Add", constant(bias), _chosen(mask))[0]
+
+
+def _of_pairs(mask: Value) -> Value:
+    down = node("Reshape", node("Cast", mask, to=F32)[0], shape=(B, 1, T, 1))[0]
+    pairs = node("Cast", node("Mul", _wide(mask), down)[0], to=np.dtype(np.bool_))[0]
+    return node("Where", pairs, _number(0), _number(float(np.finfo(np.float32).min)))[0]
+
+
+def _hiding_a_token(mask: Value) -> Value:
+    hidden = np.zeros((1, 1, T, T), np.float32)
+    hidden[:, :, 2] = -1e38
+    return node("Add", constant(hidden), _chosen(mask))[0]
+
+
 def _attention(mask: Value | None) -> Value:
     q, k, v = (graph_input(name, F32, (B, T, K)) for name in "qkv")
     attrs: dict[str, Any] = {
@@ -79,8 +96,14 @@ def _graph(*outputs: Value) -> Graph:
         (_inverted, False),
         (_shifted, False),
         (_of_queries, False),
+        (_biased, True),
+        (_of_pairs, True),
+        (_hiding_a_token, False),
     ],
-    ids=["sub mul", "lower", "where", "not low enough", "inverted", "tokens are not 0", "per query"],
+    ids=[
+        *("sub mul", "lower", "where", "not low enough", "inverted", "tokens are not 0", "per query"),
+        *("biased", "of pairs", "a token that sees nothing"),
+    ],
 )
 def test_the_mask_of_every_attention(written: Callable[[Value], Value], found: bool) -> None:
     mask = graph_input("attention_mask", np.dtype(np.int64), (B, T))
