@@ -45,6 +45,8 @@ splat_f32 = instruction(F32, ("f32",), lambda b, x: splat(b, x, _F32))
 splat_i32 = instruction(I32, ("i64",), lambda b, x: splat(b, b.trunc(x, ir.IntType(32)), _I32))
 lane_numbers = instruction(I32, (), lambda _: ir.Constant(_I32, list(range(16))))
 select = instruction(F32, (MASK, F32, F32), lambda b, m, x, y: b.select(m, x, y))
+# Lane j where bit j is set.
+lanes_set = instruction(MASK, ("i64",), lambda b, x: b.bitcast(b.trunc(x, ir.IntType(16)), MASK.llvm_type))
 least = instruction("i64", ("i64", "i64"), lambda b, x, y: b.select(b.icmp_signed("<", x, y), x, y))
 
 

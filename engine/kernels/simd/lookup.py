@@ -24,8 +24,7 @@ HAS_LOOKUP = active_level().name.startswith(("avx512", "amx"))
 _WORD = ir.IntType(32)
 
 
-def _pick(b: ir.IRBuilder, table: tuple[float, ...], index: Any) -> Any:
-    low, high = (ir.Constant(F32.llvm_type, list(half)) for half in (table[:16], table[16:]))
+def _pick(b: ir.IRBuilder, low: Any, high: Any, index: Any) -> Any:
     if HAS_LOOKUP:
         return call(b, "llvm.x86.avx512.vpermi2var.ps.512", F32.llvm_type, [low, index, high])
     result: Any = ir.Constant(F32.llvm_type, ir.Undefined)
@@ -39,10 +38,15 @@ def _pick(b: ir.IRBuilder, table: tuple[float, ...], index: Any) -> Any:
     return result
 
 
+# (low, high, index): number index % 32 of both vectors in each lane.
+pick_of_two = instruction(F32, (F32, F32, I32), _pick)
+
+
 def lookup(table: NDArray[np.float32]) -> Callable[..., Any]:
     """The instruction that gives table[index % 32] in each lane, for 32 numbers known at compile time."""
-    numbers = tuple(float(number) for number in table)
-    return instruction(F32, (I32,), lambda b, index: _pick(b, numbers, index))
+    numbers = [float(number) for number in table]
+    low, high = (ir.Constant(F32.llvm_type, half) for half in (numbers[:16], numbers[16:]))
+    return instruction(F32, (I32,), lambda b, index: _pick(b, low, high, index))
 
 
 def fit_pieces(function: Callable[[float], float], piece: float) -> NDArray[np.float32]:

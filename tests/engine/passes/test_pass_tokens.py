@@ -70,7 +70,7 @@ BLOCKS: dict[str, tuple[Block, dict[str, int]]] = {
         {"linear": 2, "layer_norm": 1},
     ),
     "features last": (
-        lambda b, x: _to_second(b, _dense(b, _normed(b, _to_last(b, x)))),
+        lambda b, x: _to_second(b, b.op("Relu", _dense(b, _normed(b, _to_last(b, x))))),
         {"linear": 3, "layer_norm": 1},
     ),
     "flattened, then features second": (
@@ -99,7 +99,7 @@ BLOCKS: dict[str, tuple[Block, dict[str, int]]] = {
     ),
     "back and forth": (
         lambda b, x: _unflattened(b, _dense(b, _flattened(b, _unflattened(b, _normed(b, _flattened(b, x)))))),
-        {"linear": 3, "layer_norm": 1},
+        {"linear": 2, "layer_norm": 1},
     ),
 }
 
