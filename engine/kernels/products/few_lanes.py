@@ -4,8 +4,9 @@
     x lane 1   ->   sums of twelve rows        four products, where a vector of lanes takes twelve
     ..
 
-Four lanes are always computed; what lies behind those that there are is as finite as they are. Every sum is made in
-the order of k, as it is in a vector of lanes: of the same bits.
+Four lanes are always computed; what lies behind those that there are is as finite as they are. One lane behind three
+vectors (7 x 7 pixels) goes with the first register tile of those. Every sum is made in the order of k, as it is in a vector
+of lanes: of the same bits.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from engine.kernels.simd.tile import HAS_FUSED, tile_operations
 
 # A step of k beside that over a whole vector: 4.6 and 12 cycles, on Zen 4.
 FEW_SHARE = 0.4
+# The same of one lane that goes with three vectors.
+LANE_SHARE = 0.12
 # Whether a vector may be loaded in part without a detour.
 HAS_FEW = active_level().width == 64
 
@@ -63,40 +66,64 @@ def _add_of(kind: str) -> Callable[..., Any]:
     return {"f32": add_numbers, "bf16": add_pairs, "u8s8": add_quads}[kind]
 
 
+@inner
+def _put_lane(sums: Any, y: int, row_bytes: int) -> None:
+    """The sums of a strip's rows in one lane, and zeros in the fifteen behind it."""
+    # What scratch held before might not be finite.
+    for row in range(STRIP):
+        store_f32(splat_f32(np.float32(0)), y + row * row_bytes)
+    scatter_twelve(sums, y, row_bytes)
+
+
 @functools.cache
-def few_lane_sums(kind: str, *, with_vector: bool = False) -> Callable[..., None]:
+def few_lane_sums(kind: str) -> Callable[..., None]:
     """What multiplies a strip by the few lanes from x on, and puts its sums [row][lane] at y: (a, strip, x, y).
 
-    kind          "f32", "bf16", or "u8s8" for integer sums that begin at `start`
-    with_vector   also by the vector of lanes before them
+    kind   "f32", "bf16", or "u8s8" for integer sums that begin at `start`
     """
-    tile, add, integer = tile_operations(STRIP, 1, kind), _add_of(kind), kind == "u8s8"
-    spread, zero, step, save = tile.spread, tile.zero, tile.step, tile.save
+    add, integer = _add_of(kind), kind == "u8s8"
 
     @inner
     def few_sums(a: Any, strip: int, x: int, y: int) -> None:
         w, first, row_bytes = a.w + strip * a.k * 4 * STRIP, a.start + 4 * strip * STRIP, a.row_bytes
         start = from_bits(load_i32(first) if integer else splat_i32(0))
-        whole = spread(first, 4) if integer else zero()
         s0, s1, s2, s3 = start, start, start, start
         for _ in range(a.k):
             prefetch(w + STREAM_AHEAD)
             weights = load_twelve(w)
             s0, s1 = add(s0, weights, x), add(s1, weights, x + 4)
             s2, s3 = add(s2, weights, x + 8), add(s3, weights, x + 12)
-            if with_vector:
-                whole = step(whole, w, 4, x - 64)
             w += 4 * STRIP
             x += row_bytes
-        if with_vector:
-            save(whole, y - 64, row_bytes)
-        if not integer:
-            # What scratch held before might not be finite.
-            for row in range(STRIP):
-                store_f32(splat_f32(np.float32(0)), y + row * row_bytes)
-        scatter_twelve(s0, y, row_bytes)
+        _put_lane(s0, y, row_bytes)
         scatter_twelve(s1, y + 4, row_bytes)
         scatter_twelve(s2, y + 8, row_bytes)
         scatter_twelve(s3, y + 12, row_bytes)
 
     return few_sums
+
+
+@functools.cache
+def tile_and_lane_sums(rows: int, vectors: int, kind: str) -> Callable[..., Any]:
+    """The sums of a strip's first register tile; those of all its rows in the one lane behind it go to y.
+
+    Called with (a, strip, x, y). One product more a step, whose latency the tile's hide.
+    """
+    tile, add, integer = tile_operations(rows, vectors, kind), _add_of(kind), kind == "u8s8"
+    spread, zero, step, lane = tile.spread, tile.zero, tile.step, 64 * vectors
+
+    @inner
+    def multiply(a: Any, strip: int, x: int, y: int) -> Any:
+        w, first, row_bytes = a.w + strip * a.k * 4 * STRIP, a.start + 4 * strip * STRIP, a.row_bytes
+        total = from_bits(load_i32(first) if integer else splat_i32(0))
+        sums = spread(first, 4) if integer else zero()
+        for _ in range(a.k):
+            prefetch(w + STREAM_AHEAD)
+            sums = step(sums, w, 4, x)
+            total = add(total, load_twelve(w), x + lane)
+            w += 4 * STRIP
+            x += row_bytes
+        _put_lane(total, y, row_bytes)
+        return sums
+
+    return multiply

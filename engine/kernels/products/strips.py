@@ -32,12 +32,21 @@ from engine.kernels.products.arguments import (
 )
 from engine.kernels.products.direct import direct_of, direct_with_pairs_of, makes_pairs, tile_finisher
 from engine.kernels.products.epilogue import epilogue_of
-from engine.kernels.products.few_lanes import FEW_SHARE, HAS_FEW, few_lane_sums
+from engine.kernels.products.few_lanes import (
+    FEW_SHARE,
+    HAS_FEW,
+    LANE_SHARE,
+    few_lane_sums,
+    tile_and_lane_sums,
+)
 from engine.kernels.products.finishers import finish_lanes
 from engine.kernels.row import Array, PackedWeights, aligned
 from engine.kernels.simd.arithmetic import least
 from engine.kernels.simd.memory import prefetch
 from engine.kernels.simd.tile import tile_operations
+
+# Bytes of the three vectors that one lane may follow.
+_THREE = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +170,25 @@ class Places(NamedTuple):
     pairs: int
 
 
-def _strip_rows(shape: TileShape, kind: str) -> Callable[..., None]:
-    """A strip, of which so many rows are present, by as many lanes as a register tile has: to where `places` says."""
+def _strip_rows(shape: TileShape, kind: str, *, with_lane: bool = False) -> Callable[..., None]:
+    """A strip, of which so many rows are present, by as many lanes as a register tile has: to where `places` says.
+
+    with_lane   by the lane behind them too, where there is a place for its sums (`one`), which is not 0
+    """
     sums_of, save = _strip_tile(shape, kind), tile_operations(shape.rows, shape.vectors, kind).save
     rows, strip_bytes, floats = shape.rows, 4 * STRIP, kind != "u8s8"
     finish_tile = tile_finisher(rows, shape.vectors, kind if floats else "f32")
+    sums_and_lane = tile_and_lane_sums(rows, shape.vectors, kind)
 
     @inner
-    def multiply(a: Any, d: Any, strip: int, present: int, x: int, places: Places) -> None:
+    def multiply(a: Any, d: Any, strip: int, present: int, x: int, one: int, places: Places) -> None:
         for row in range(0, present, rows):
             first = 4 * (strip * STRIP + row)
             # One loop over k for all three ends: it is most of what there is to compile.
-            sums = sums_of(a, a.w + strip * a.k * strip_bytes + 4 * row, a.start + first, x)
+            if with_lane and one != 0 and row == 0:
+                sums = sums_and_lane(a, strip, x, one)
+            else:
+                sums = sums_of(a, a.w + strip * a.k * strip_bytes + 4 * row, a.start + first, x)
             if not floats or places.direct == 0:
                 save(sums, places.sums + row * a.row_bytes, a.row_bytes)
             else:
@@ -195,24 +211,28 @@ def _further(places: Places, lane: int) -> Places:
 
 
 def _rows_of_panel(width: int, kind: str) -> Callable[..., None]:
-    """A strip by the lanes up to `end`, in bytes."""
-    whole, three, two, one = (_strip_rows(shape, kind) for shape in _shapes(width))
+    """A strip by the lanes up to `end`, in bytes; sums of the lane behind three vectors go to `lane_sums`, if not 0."""
+    whole, three, two, one = (
+        _strip_rows(shape, kind, with_lane=HAS_FEW and shape.vectors == 3) for shape in _shapes(width)
+    )
     lane_bytes, three_bytes, two_bytes, _ = (64 * shape.vectors for shape in _shapes(width))
 
     @inner
-    def multiply(a: Any, d: Any, strip: int, present: int, x: int, end: int, places: Places) -> None:
+    def multiply(
+        a: Any, d: Any, strip: int, present: int, x: int, end: int, lane_sums: int, places: Places
+    ) -> None:
         lane = 0
         while lane + lane_bytes <= end:
-            whole(a, d, strip, present, x + lane, _further(places, lane))
+            whole(a, d, strip, present, x + lane, 0, _further(places, lane))
             lane += lane_bytes
         if lane + three_bytes <= end:
-            three(a, d, strip, present, x + lane, _further(places, lane))
+            three(a, d, strip, present, x + lane, lane_sums, _further(places, lane))
             lane += three_bytes
         if lane + two_bytes <= end:
-            two(a, d, strip, present, x + lane, _further(places, lane))
+            two(a, d, strip, present, x + lane, 0, _further(places, lane))
             lane += two_bytes
         while lane < end:
-            one(a, d, strip, present, x + lane, _further(places, lane))
+            one(a, d, strip, present, x + lane, 0, _further(places, lane))
             lane += 64
 
     return multiply
@@ -236,7 +256,7 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
     rows_of = _rows_of_panel(width, kind)
     shape, floats = tile_shape(width), kind != "u8s8"
     decide = direct_with_pairs_of if makes_pairs(shape.rows, kind) else direct_of
-    few_sums, vector_and_few_sums = few_lane_sums(kind), few_lane_sums(kind, with_vector=True)
+    few_sums = few_lane_sums(kind)
 
     @kernel(family, f"{shape.rows}x{16 * shape.vectors}__panel{width}")
     def multiply(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
@@ -246,17 +266,16 @@ def strip_kernel(family: str, width: int, kind: str) -> Kernel:
         for index in range(tile_begin, tile_end):
             strip, panel = strip_and_panel(a, index)
             x, lanes, row = a.x + panel * a.x_panel, lane_bytes_of(a, panel), strip * STRIP
-            end, present = lanes, least(STRIP, e.m - row)
+            end, present, lane_sums = lanes, least(STRIP, e.m - row), 0
             few = few_of(a, panel) if HAS_FEW else 0
             if few > 0:
                 end -= 64
-                if kind != "f32" and width == 64 and end % 128 != 0:
-                    vector_and_few_sums(a, strip, x + end, scratch + end)
-                    end -= 64
+                if few == 1 and end == _THREE:
+                    lane_sums = scratch + end
                 else:
                     few_sums(a, strip, x + end, scratch + end)
             direct = 1 if floats and d.on != 0 and d.bias != 0 and present == STRIP else 0
-            rows_of(a, d, strip, present, x, end, _places(e, direct, strip, panel, scratch))
+            rows_of(a, d, strip, present, x, end, lane_sums, _places(e, direct, strip, panel, scratch))
             # What went to the results is finished, but for a last vector with few lanes.
             done = end // 4 if direct != 0 else 0
             if done < lanes // 4:
@@ -276,6 +295,8 @@ def strip_kernels(family: str, kind: str) -> dict[int, Kernel]:
 def strip_vectors(lanes: Lanes, share: float = FEW_SHARE) -> float:
     """Vectors of lanes that a strip is multiplied by; few lanes of a last one are this share of it."""
     held = lanes.outer * lanes.pitch // VECTOR_LANES
+    if lanes.few == 1 and held % 4 == 0 and lanes.width == 4 * VECTOR_LANES:
+        share = LANE_SHARE
     return held - 1 + share if HAS_FEW and lanes.few else held
 
 
