@@ -64,7 +64,7 @@ def _expected(arrays: dict[str, Array], positions: list[Array], buckets: tuple[i
     scores = scores + arrays.get("mask", 0)
     e = np.exp(scores - scores.max(-1, keepdims=True))
     context = e @ v / e.sum(-1, keepdims=True) * 1.5
-    return context.transpose(0, 2, 1, 3).reshape(arrays["q"].shape)
+    return np.asarray(context.transpose(0, 2, 1, 3).reshape(arrays["q"].shape))
 
 
 @given(
@@ -92,7 +92,7 @@ def test_distances_add_their_products(
     graph = _graph(arrays, positions, buckets)
     expected = _expected(arrays, positions, buckets)
     # Where all keys of a query are masked, scores of -10000 have lost their last bits.
-    bounds = {"rtol": 1e-3, "atol": 1e-2 if mask == "queries" else 2e-5}
+    bounds: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-2 if mask == "queries" else 2e-5}
     np.testing.assert_allclose(evaluate(graph, arrays)[0], expected, **bounds)
     np.testing.assert_allclose(_run(graph, arrays), expected, **bounds)
 

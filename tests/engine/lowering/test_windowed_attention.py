@@ -32,7 +32,7 @@ ATTRIBUTES: dict[str, Any] = {
 
 def _graph(arrays: dict[str, Array], heads: int, window: tuple[int, int, float]) -> Graph:
     inputs = [graph_input(name, F32, array.shape) for name, array in arrays.items()]
-    numbers = {"multiplier": np.float32(0.4), "context_multiplier": np.float32(1.5)}
+    numbers: dict[str, Any] = {"multiplier": np.float32(0.4), "context_multiplier": np.float32(1.5)}
     y = node("attention", *inputs, heads=heads, window=window, **numbers, **ATTRIBUTES)[0]
     return Graph(tuple(inputs), (y,), ("y",))
 
@@ -68,7 +68,7 @@ def _expected(arrays: dict[str, Array], heads: int, window: tuple[int, int, floa
     scores = (split("q") @ split("k").swapaxes(2, 3) * np.float32(0.4)).astype(np.float32) + mask
     e = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True))
     context = e @ split("v") / e.sum(-1, keepdims=True) * 1.5
-    return context.transpose(0, 2, 1, 3).reshape(arrays["q"].shape)
+    return np.asarray(context.transpose(0, 2, 1, 3).reshape(arrays["q"].shape))
 
 
 @given(data=st.data(), batch=st.integers(1, 3), length=st.integers(1, 150), masked=st.booleans())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reference.onnx_builder import ModelBuilder
 
 from engine import graph, passes
+from engine.graph.pattern import operands
 
 X = {"x": random(2, 3, 4)}
 
@@ -68,7 +69,7 @@ def test_constants_that_repeat_a_row_are_the_row(op: str, is_second: bool) -> No
     row = b.weight(np.broadcast_to(random(4, seed=7) + 9, (2, 3, 4)).copy())
     b.output(b.op(op, *((x, row) if is_second else (row, x))))
     after = check(b, X, exact=True)
-    assert [value.shape for value in after.outputs[0].node.inputs if value.array is not None] == [(4,)]
+    assert [value.shape for value in operands(after.outputs[0].node) if value.array is not None] == [(4,)]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (3, 4), (3, 1), (1, 4), (2, 2, 3, 4)])
@@ -77,7 +78,7 @@ def test_constants_of_many_rows_or_more_axes_stay(shape: tuple[int, ...]) -> Non
     array = random(*shape, seed=7) if shape[0] != 2 or len(shape) == 3 else np.ones(shape, np.float32)
     b.output(b.op("Add", x, b.weight(array)))
     after = check(b, X, exact=True)
-    assert [value.shape for value in after.outputs[0].node.inputs if value.array is not None] == [shape]
+    assert [value.shape for value in operands(after.outputs[0].node) if value.array is not None] == [shape]
 
 
 def test_factors_of_one_vanish() -> None:
