@@ -19,7 +19,7 @@ from engine.errors import ModelError, TensorError, UnsupportedOpError
 from engine.frontend import Model, bind, let_go
 from engine.graph import Graph, Record
 from engine.lowering import lower
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.machine.topology import l2_bytes, topology
 from engine.options import environment_flag
 from engine.passes.padding import padding_input

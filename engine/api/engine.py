@@ -30,7 +30,7 @@ from engine.compiler import Compiled, part_bytes
 from engine.errors import OptionError, SparselaneError
 from engine.jit import active_level, check_level
 from engine.kernels.row import Array
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.machine.topology import l2_bytes
 from engine.options import environment_int
 from engine.random_inputs import random_inputs

@@ -16,7 +16,7 @@ from engine.api.arguments import Dims
 from engine.compiler import Compiled, compile_plan
 from engine.errors import ClosedError
 from engine.frontend import Model
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.machine.topology import pin_this_thread
 from engine.plan.build import Plan, build
 from engine.plan.steps import Array

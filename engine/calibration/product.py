@@ -16,9 +16,10 @@ from engine.kernels.column_blocks_f32.pack import alive_blocks
 from engine.kernels.layout import Lanes
 from engine.kernels.peak.rows import PEAK, PEAKS, SCRATCH, TILE_PEAKS, PeakRow
 from engine.kernels.row import ProductRow, ProductShape
-from engine.lowering.builder import Builder, Machine
+from engine.lowering.builder import Builder
 from engine.lowering.choose import fitting_rows
 from engine.lowering.lower import lowerings
+from engine.lowering.machine import Machine
 from engine.machine.topology import l2_bytes
 from engine.plan.build import Plan, Segment, build
 from engine.plan.steps import Buffer, Field, Layer, Location, Program, Record, Step, Tensor

@@ -27,6 +27,7 @@ from engine.kernels.movement.bytes import (
     quads_to_signed_rows,
 )
 from engine.kernels.row import aligned
+from engine.lowering.machine import Machine
 from engine.lowering.panels import VECTORS_BEHIND, Panel, constant_panel, new_panel
 from engine.lowering.stored_planes import pairs_of_image, split_form, stored_form
 from engine.plan.steps import (
@@ -47,32 +48,6 @@ from engine.plan.weights import WeightStore
 # A claim should be worth some microseconds of work, so that claiming is not what members do.
 CLAIM_NS = 4000.0
 F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What lowering must know: members of the team, bytes of a core's L2, and what the user asked for.
-
-    helpers       members of other teams that may take part: each needs a place in memory, none counts on it
-    widest        lanes of a panel at most: less than a kernel could take, for requests of few tokens
-    skip_padding  whether no lanes are spent on positions that the attention mask leaves out
-    parts       into which the tiles of a step are cut, one for each core or group of cores
-    part_bytes  that the largest step of a part of a batch should read and write; 0: batches are computed whole
-    share       items of the part that is lowered, and of the batch
-    precision   "f32", or "bf16": products and attention of float32 may round their operands to bfloat16
-    family      of product kernels, taken wherever it fits; None leaves the choice to the cost model
-    """
-
-    members: int
-    l2_bytes: int
-    precision: str = "f32"
-    family: str | None = None
-    parts: int = 1
-    skip_padding: bool = False
-    helpers: int = 0
-    widest: int = WIDTHS[-1]
-    part_bytes: int = 0
-    share: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +149,11 @@ class Builder:
         """The lanes by which a product over a tensor [..., k] gets its row.
 
         Of a plan in narrow panels requests are expected to fill one. Sums of integers are exact, so that a row for few
-        lanes may then be taken; others keep the row of wide panels, whose results are the same to the bit.
+        lanes may be taken; others keep that of wide panels and whole batches, whose results are the same to the bit.
         """
         if operand != "u8":
-            return Lanes.of(shape, WIDTHS[-1])
+            items, batch = self.machine.share
+            return Lanes.of((shape[0] * batch // items, *shape[1:]), WIDTHS[-1])
         own = self.lanes(shape)
         is_narrow = self.machine.widest < WIDTHS[-1] and own.panels > 1
         return Lanes(1, own.width, own.width) if is_narrow else own

@@ -9,8 +9,9 @@ from engine.graph.collect import collect
 from engine.graph.evaluate import evaluate_node
 from engine.graph.ir import Graph, Node, Value
 from engine.lowering import ops
-from engine.lowering.builder import Builder, Machine, OpLowering
+from engine.lowering.builder import Builder, OpLowering
 from engine.lowering.choose import check_family, measured_rates
+from engine.lowering.machine import Machine
 from engine.lowering.ops._expanded import private_products
 from engine.lowering.side_by_side import reserve
 from engine.lowering.stored_planes import drop_unread

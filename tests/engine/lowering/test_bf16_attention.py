@@ -13,7 +13,7 @@ from engine.graph import Graph, graph_input, node
 from engine.kernels.attention import bf16, bf16_tiled
 from engine.kernels.bf16_planes.split import bf16_parts
 from engine.lowering import lower
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.plan.build import Plan, build
 from engine.plan.weights import WeightStore
 from engine.runtime.runner import run_plan

@@ -10,7 +10,10 @@ from engine.calibration.product import Subject
 from engine.jit import active_level
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductShape
+from engine.lowering.builder import Builder
 from engine.lowering.choose import Choice, choose, fitting_rows
+from engine.lowering.machine import Machine
+from engine.plan.weights import WeightStore
 
 FEW = {
     "f32": "matrix_vector_f32",
@@ -73,3 +76,19 @@ def test_live_blocks_are_counted_down_the_outputs() -> None:
     subject = Subject.of(Case("f32", 96, 64, 16, 0.9, "8x1"))
     alive = int(np.count_nonzero(subject.w[:: PATTERNS["8x1"][0]]))
     assert (subject.shape.alive_8x1, subject.shape.alive_4x1) == (alive, 2 * alive)
+
+
+@pytest.mark.parametrize(
+    ("operand", "share", "expected"),
+    [
+        ("f32", (1, 1), Lanes(2, 3)),
+        ("f32", (2, 16), Lanes(16, 3)),
+        ("w8", (2, 6), Lanes(6, 3)),
+        ("u8", (2, 16), Lanes(2, 3)),
+    ],
+)
+def test_products_of_a_part_get_the_row_of_the_batch(
+    operand: str, share: tuple[int, int], expected: Lanes
+) -> None:
+    builder = Builder(Machine(1, 1 << 20, share=share), WeightStore(), None, {})
+    assert builder.deciding_lanes((2, 3, 64), operand) == expected

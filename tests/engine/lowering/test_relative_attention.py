@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.graph import Graph, constant, evaluate, graph_input, node
 from engine.lowering import lower
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.plan.build import build
 from engine.plan.weights import WeightStore
 from engine.runtime.runner import run_plan

@@ -13,7 +13,7 @@ from engine import Engine
 from engine.graph import Graph, Value, constant, node
 from engine.kernels.simd.pairs import HAS_PAIRS
 from engine.lowering import builder, choose, lower
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.plan.build import build
 from engine.plan.weights import WeightStore
 from engine.runtime.runner import run_plan

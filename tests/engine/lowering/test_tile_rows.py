@@ -16,7 +16,7 @@ from engine.graph import Graph, constant, evaluate, graph_input, node
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductShape
 from engine.lowering import choose, lower
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.plan.build import Plan, build
 from engine.plan.weights import WeightStore
 from engine.runtime.runner import run_plan

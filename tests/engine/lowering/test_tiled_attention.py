@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.graph import Graph, graph_input, node
 from engine.kernels.attention import tiled
 from engine.lowering import lower
-from engine.lowering.builder import Machine
+from engine.lowering.machine import Machine
 from engine.plan.build import build
 from engine.plan.weights import WeightStore
 from engine.runtime.runner import run_plan
