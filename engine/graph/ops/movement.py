@@ -5,6 +5,7 @@ Slice               `axes`, `starts`, `ends`, `steps`: counted from the front;
                     with a negative step an end of -1 means past 0
 Transpose           `perm`
 Pad                 `pads` (begins, then ends, all axes), `mode`; input 1 is the padding value
+take_positions      (x[..., k], places i64[n]): row i of the result is the row places[i] of x, k numbers; `shape`
 """
 
 from __future__ import annotations
@@ -159,6 +160,19 @@ def _rank_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return ((len(given(inputs, 0).shape[attrs.get("start", 0) : attrs.get("end")]),),)
 
 
+def _taken(attrs: Attrs, x: Array, places: Array) -> tuple[Array, ...]:
+    return (x.reshape(-1, x.shape[-1])[places].reshape(attrs["shape"]),)
+
+
+def _taken_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    x, places, shape = given(inputs, 0), given(inputs, 1), tuple(attrs["shape"])
+    need(places.array is not None and places.dtype == INT64, "places must be constant int64")
+    need(
+        shape[-1:] == x.shape[-1:] and math.prod(shape[:-1]) == places.shape[0], f"no {list(shape)} of places"
+    )
+    return (shape,)
+
+
 ROWS = (
     Op(
         "Concat",
@@ -189,6 +203,7 @@ ROWS = (
         lambda _a, _inputs: ((),),
     ),
     Op("Slice", lambda attrs, x: (x[_windows(attrs, x.ndim)],), first_dtype, _slice_shape),
+    Op("take_positions", _taken, first_dtype, _taken_shape, (2, 2), attributes=frozenset({"shape"})),
     Op("Tile", lambda attrs, x: (np.tile(x, attrs["repeats"]),), first_dtype, _tile_shape),
     Op("Transpose", lambda attrs, x: (np.transpose(x, attrs["perm"]),), first_dtype, _transpose_shape),
     Op("Trilu", _trilu, first_dtype, first_shape, (1, 2)),

@@ -16,7 +16,17 @@ import numpy as np
 
 from engine.jit import inner, kernel, record
 from engine.kernels.simd.arithmetic import least
-from engine.kernels.simd.memory import read_f32, read_i64, read_u8, write_f32, write_i64, write_u8
+from engine.kernels.simd.memory import (
+    gather_numbers,
+    read_f32,
+    read_i64,
+    read_u8,
+    store_f32,
+    write_f32,
+    write_i32,
+    write_i64,
+    write_u8,
+)
 from engine.kernels.simd.transpose import transpose_f32
 
 MOVEMENT = np.dtype(
@@ -34,9 +44,15 @@ MOVEMENT = np.dtype(
     align=True,
 )
 TAKE = np.dtype(
-    [(name, np.int64) for name in ("x", "x_panel", "x_row_bytes", "y", "y_panel", "y_row_bytes", "k", "map")],
+    [
+        *((name, np.int64) for name in ("x", "x_panel", "x_row_bytes", "y", "y_panel", "y_row_bytes", "k")),
+        ("lanes", np.int64),  # of the result, the last of them counted
+        ("map", np.int64),
+    ],
     align=True,
 )
+# Lanes of a vector that are copied one by one: the position that a classifier reads.
+FEW = 2
 movement_of = record(MOVEMENT)
 take_of = record(TAKE)
 SCRATCH = 2 * 16 * 8
@@ -140,14 +156,29 @@ def quads_to_rows(args: int, tile_begin: int, tile_end: int, scratch: int) -> No
                 write_u8(read_u8(_lane(a, index) + row // 4 * a.row_bytes + 4 * i + row % 4), place + row)
 
 
-@kernel("take_lanes_f32")
+@inner
+def _source(a: Any, lane: int) -> int:
+    """Bytes from the source's first number to that of the lane which is taken."""
+    width, source = a.x_row_bytes // 4, read_i64(a.map + 8 * lane)
+    offset: int = source // width * a.x_panel + source % width * 4
+    return offset
+
+
+@kernel("take_lanes_f32", "1x16")
 def take_lanes(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-    """A tile is one lane of the result."""
+    """A tile is sixteen lanes of the result, row by row: from row to row lines are far apart, and few fit a cache."""
     a = take_of(args)
-    x_width, y_width = a.x_row_bytes // 4, a.y_row_bytes // 4
-    for lane in range(tile_begin, tile_end):
-        source = read_i64(a.map + 8 * lane)
-        x = a.x + source // x_width * a.x_panel + source % x_width * 4
-        y = a.y + lane // y_width * a.y_panel + lane % y_width * 4
-        for row in range(a.k):
-            write_f32(read_f32(x + row * a.x_row_bytes), y + row * a.y_row_bytes)
+    width = a.y_row_bytes // 4
+    for group in range(tile_begin, tile_end):
+        first, lanes = 16 * group, least(16, a.lanes - 16 * group)
+        y = a.y + first // width * a.y_panel + first % width * 4
+        if lanes > FEW:
+            for i in range(16):
+                write_i32(_source(a, first + i) // 4, scratch + 4 * i)
+            for row in range(a.k):
+                store_f32(gather_numbers(a.x + row * a.x_row_bytes, scratch), y + row * a.y_row_bytes)
+        else:
+            for i in range(lanes):
+                x = a.x + _source(a, first + i)
+                for row in range(a.k):
+                    write_f32(read_f32(x + row * a.x_row_bytes), y + 4 * i + row * a.y_row_bytes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from engine.graph.ir import Node, Value
-from engine.kernels.layout import Lanes
-from engine.kernels.movement.rows import TAKE, take_lanes
+from engine.kernels.layout import VECTOR_LANES, Lanes
+from engine.kernels.movement.rows import SCRATCH, TAKE, take_lanes
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import required
 from engine.lowering.ops.plain_movement import gather_rows, slice_rows
@@ -45,16 +45,18 @@ def _take(node: Node, builder: Builder, value: Value, lanes_taken: Array) -> Low
         "y_panel": y.panel_bytes,
         "y_row_bytes": y.lanes.row_bytes,
         "k": x.k,
+        "lanes": int(place.max()) + 1,
         "map": Location(Fixed(table)),
     }
     builder.emit(
         Layer(node.name, node.op, take_lanes.name),
         take_lanes,
         Record(TAKE, fields),
-        tiles=int(place.max()) + 1,
+        tiles=int(place.max()) // VECTOR_LANES + 1,
         reads=x.buffers,
         writes=y.buffers,
-        tile_ns=float(x.k),
+        tile_ns=4.0 * x.k,
+        scratch=SCRATCH,
     )
     builder.panels[node[0]] = y
     return None
@@ -72,6 +74,14 @@ def _gather(node: Node, builder: Builder) -> Lowered:
         return gather_rows(node, builder)
     lanes = _positions(builder.panel(value).lanes, value.shape[:-1])
     return _take(node, builder, value, np.take(lanes, indices, axis=axis))
+
+
+def _take_positions(node: Node, builder: Builder) -> Lowered:
+    value, places = required(node, 0), required(node, 1).array
+    if places is None or value.dtype != F32:
+        return "its places are not constant, or its numbers not float32"
+    lanes = _positions(builder.panel(value).lanes, value.shape[:-1])
+    return _take(node, builder, value, lanes.reshape(-1)[places])
 
 
 def _slice(node: Node, builder: Builder) -> Lowered:
@@ -94,4 +104,9 @@ def _slice(node: Node, builder: Builder) -> Lowered:
     return None
 
 
-LOWERINGS = (OpLowering("Reshape", _reshape), OpLowering("Gather", _gather), OpLowering("Slice", _slice))
+LOWERINGS = (
+    OpLowering("Reshape", _reshape),
+    OpLowering("Gather", _gather),
+    OpLowering("Slice", _slice),
+    OpLowering("take_positions", _take_positions),
+)

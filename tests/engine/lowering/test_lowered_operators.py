@@ -307,6 +307,24 @@ def test_positions_are_taken_by_constant_indices() -> None:
     check([first, some, part], {x: array})
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((3, 20, 10), (3, 20, 10)),
+        ((2, 36, 5), (8, 9, 5)),
+        ((8, 49, 6), (2, 196, 6)),
+        ((1, 70, 3), (67, 3)),
+        ((5, 4), (2, 4)),
+    ],
+)
+def test_positions_are_taken_in_any_order(before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    x, array = fed("x", floats(*before))
+    count = int(np.prod(after[:-1]))
+    places = constant(SOURCE.permutation(int(np.prod(before[:-1])))[:count].astype(np.int64))
+    y = node("take_positions", node("Tanh", x)[0], places, shape=after)[0]
+    check([y, node("Relu", y)[0]], {x: array})
+
+
 def test_an_operator_without_a_kernel_runs_on_the_host_between_compiled_steps() -> None:
     x, array = fed("x", floats(2, 6, 8))
     y = node("Tanh", x)[0]
