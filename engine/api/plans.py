@@ -49,9 +49,12 @@ class PlanSet:
         self.seconds += (seconds - self.seconds) * (_FRESH if self.seconds else 1.0)
 
 
-def _roomier(machine: Machine, padding: float) -> Machine:
-    """The machine for a batch with so many times the lanes of its tokens: parts have two, four ... times the items."""
-    doubled = round(math.log2(padding))
+def _roomier(machine: Machine, padding: float, parts: int) -> Machine:
+    """The machine for a batch with so many times the lanes of its tokens: parts have two, four ... times the items.
+
+    parts   that the batch has; no more room is made than for all of them in one
+    """
+    doubled = min(round(math.log2(padding)), (parts - 1).bit_length())
     return replace(machine, part_bytes=machine.part_bytes << doubled) if doubled else machine
 
 
@@ -131,7 +134,8 @@ class Plans:
             array for array, (_, place) in zip(inputs, plan.inputs, strict=True) if place is plan.ragged.mask
         )
         if plan.batch:
-            machine = _roomier(machine, plan.ragged.lanes.pitch * len(mask) / max(used_lanes(mask), 1))
+            padding = plan.ragged.lanes.pitch * len(mask) / max(used_lanes(mask), 1)
+            machine = _roomier(machine, padding, len(plan.starts))
             plans = plans if machine is self._machine else self._variant(plans, shapes, machine)
             plan = plans.plans[0]
         width = None if plan.ragged is None or plan.batch else narrow_width(plan.ragged, mask)

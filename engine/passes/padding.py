@@ -16,13 +16,11 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.graph import Array, Graph, Value, evaluate, order
-from engine.passes.mask import MASK
+from engine.passes.mask import LOWEST, MASK
 
 ATTENTIONS = ("attention", "quantized_attention")
 # exp(score + LOW - greatest) is exactly 0 in float32 for scores that differ by less than 800.
 LOW = -1000.0
-# Beside scores, biases and sums of them, so low a number is what is left of a sum.
-LOWEST = -1e30
 # Which input of weighted_sum its weights are.
 WEIGHTS = 1
 

@@ -258,7 +258,13 @@ def _gathered_by_tuples(node: Node, kinds: Kinds) -> bool:
 
 
 def _all_with_items(node: Node, kinds: Kinds) -> bool:
-    return node.attrs["axis"] > 0 and all(value is None or kinds[value] == ITEMS for value in node.inputs)
+    """Inputs that have items, and as many rows of each; GatherElements would take fewer places than rows."""
+    values = [value for value in node.inputs if value is not None]
+    return (
+        node.attrs["axis"] > 0
+        and all(kinds[value] == ITEMS for value in values)
+        and len({value.shape[0] for value in values}) == 1
+    )
 
 
 def _padded(node: Node, kinds: Kinds) -> bool:
@@ -274,9 +280,9 @@ def _attention(node: Node, kinds: Kinds) -> bool:
     return mask is None or kinds[mask] == ITEMS or len(mask.shape) < 4 or mask.shape[0] == 1
 
 
-def _behind_items(node: Node, _kinds: Kinds) -> bool:
+def _behind_items(node: Node, kinds: Kinds) -> bool:
     """Matrices of the last two axes."""
-    return len(node.types[0].shape or ()) > 2
+    return _first_alone(node, kinds) and len(node.types[0].shape or ()) > 2
 
 
 RULES: dict[str, Rule] = {

@@ -10,6 +10,7 @@ together, so that a panel goes over into a panel. Heads are not meant: their tra
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,17 +72,39 @@ _MOVES: dict[str, Callable[[Node, list[Array]], Array]] = {
 }
 
 
-def _source(value: Value, seen: list[Node]) -> tuple[Value, Array]:
-    """What is moved, and which of its positions lie where in `value`; moves on the way are added to `seen`."""
-    step = value.node
-    if step.op in _MOVES and _keeps_features(step):
-        moved = step.inputs if step.op == "Concat" else step.inputs[:1]
-        found = [_source(part, seen) for part in moved if part is not None]
-        if all(source == found[0][0] for source, _ in found):
-            seen.append(step)
-            return found[0][0], _MOVES[step.op](step, [places for _, places in found])
+class _Moved(NamedTuple):
+    """What is moved, which of its positions lie where, by how many moves, and whether one of them cuts windows."""
+
+    source: Value
+    places: Array
+    moves: int
+    windows: bool
+
+
+def _moved(value: Value, known: dict[Value, _Moved]) -> _Moved:
+    """How a value came to be; `known` are those that were asked for, as rolled images are read twice at every turn."""
+    found = known.get(value)
+    if found is None:
+        found = known[value] = _by_move(value.node, known) or _unmoved(value)
+    return found
+
+
+def _unmoved(value: Value) -> _Moved:
     shape = value.shape[:-1]
-    return value, np.arange(int(np.prod(shape))).reshape(shape)
+    return _Moved(value, np.arange(int(np.prod(shape))).reshape(shape), 0, False)
+
+
+def _by_move(step: Node, known: dict[Value, _Moved]) -> _Moved | None:
+    """What a move makes, if it is one, and of one source."""
+    if step.op not in _MOVES or not _keeps_features(step):
+        return None
+    moved = step.inputs if step.op == "Concat" else step.inputs[:1]
+    parts = [_moved(part, known) for part in moved if part is not None]
+    if any(part.source != parts[0].source for part in parts):
+        return None
+    places = _MOVES[step.op](step, [part.places for part in parts])
+    windows = _is_window(step) or any(part.windows for part in parts)
+    return _Moved(parts[0].source, places, 1 + max(part.moves for part in parts), windows)
 
 
 def _is_window(step: Node) -> bool:
@@ -94,15 +117,14 @@ def take_positions(last: Node, _uses: Uses) -> Value | None:
     y = last[0]
     if y.dtype != np.float32 or y.type.shape is None or not _keeps_features(last):
         return None
-    moves: list[Node] = []
-    source, places = _source(y, moves)
-    if len(moves) < 2 or not any(map(_is_window, moves)):
+    found = _moved(y, {})
+    if found.moves < 2 or not found.windows:
         return None
-    flat = places.reshape(-1)
-    if flat.size == int(np.prod(source.shape[:-1])) and (flat == np.arange(flat.size)).all():
-        return node("Reshape", source, name=last.name, shape=y.shape)[0]
+    flat = found.places.reshape(-1)
+    if flat.size == int(np.prod(found.source.shape[:-1])) and (flat == np.arange(flat.size)).all():
+        return node("Reshape", found.source, name=last.name, shape=y.shape)[0]
     table = constant(np.ascontiguousarray(flat, np.int64), last.name)
-    return node("take_positions", source, table, name=last.name, shape=y.shape)[0]
+    return node("take_positions", found.source, table, name=last.name, shape=y.shape)[0]
 
 
 RULES = (take_positions,)

@@ -154,6 +154,20 @@ def test_padding_is_left_out_of_parts_and_makes_them_larger(cut: Any) -> None:
                 assert np.array_equal(got, expected)
 
 
+def test_no_more_room_is_made_than_for_the_whole_batch(cut: Any) -> None:
+    file, batch, length = str(EXPORTED / "bert_sdpa_ts17.onnx"), 4, 40
+    cut(_bytes_for(file, batch, 2) * length // LENGTH)
+    engine = Engine(file, batch_size=batch, input_shapes=[[batch, length]])
+    starts = []
+    # Lanes of a sentence: 48, 32 or 16.
+    for tokens in (40, 24, 9):
+        inputs = _sentences(engine, prefixes(length, *(tokens,) * batch))
+        starts.append(_starts(engine, inputs))
+    assert starts == [(0, 2), (0,), (0,)]
+    variants = engine._plans.find(tuple(array.shape for array in inputs)).variants
+    assert len({machine.part_bytes for machine in variants}) == 1
+
+
 @pytest.mark.parametrize("name", ["bert_eager_ts17", "bert_qdq_products", "minilm_pooled_ts14"])
 @pytest.mark.parametrize("length", [3, 18, 24, 40])
 def test_parts_of_any_size_have_the_bits_of_the_whole(name: str, length: int, cut: Any) -> None:

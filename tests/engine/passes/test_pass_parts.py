@@ -138,6 +138,9 @@ TOGETHER: dict[str, Make] = {
     "other rows of each": lambda x: _own(x, lambda item: 3 * item + item % 3),
     "rows beyond its own": lambda x: _own(x, lambda item: np.minimum(3 * item + 3, 3 * x.shape[0] - 1)),
     "tuples of the first": lambda x: _own_by_tuples(x, lambda item: 0 * item),
+    "places of fewer rows": lambda x: _op(
+        "GatherElements", _rows(x), _ids(_op("ReduceMax", x, axes=(1,), keepdims=0)), axis=1
+    ),
     "places as numbers": lambda x: _op("Add", x, _const(3 * np.arange(x.shape[0]).reshape(-1, 1, 1))),
     "an item more": lambda x: _op("Pad", x, pads=(1, 0, 0, 0, 0, 0), mode="constant"),
     "batch twice": lambda x: _op("Tile", x, repeats=(2, 1, 1)),

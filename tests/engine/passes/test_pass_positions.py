@@ -110,3 +110,18 @@ def test_some_of_the_positions_are_taken() -> None:
         w.b.op("Neg", w.reshape(w.b.op("Slice", y, starts, ends, axes), 2, 2, 2, K)),
         {"take_positions": 1, "Slice": 0},
     )
+
+
+def test_windows_of_a_part_do_not_make_windows_of_the_whole() -> None:
+    w = Windows(1, 4, 4, 2)
+    joined = w.b.op("Concat", w.b.op("Neg", w.x), w.reshape(w.cut(w.image(w.x)), 1, 16, K), axis=1)
+    y = w.b.op("Transpose", w.reshape(joined, 1, 4, 8, K), perm=[0, 2, 1, 3])
+    w.checked(w.b.op("Neg", w.reshape(y, 1, 32, K)), {"take_positions": 1, "Transpose": 1})
+
+
+def test_many_turns_are_followed_once_each() -> None:
+    w = Windows(1, 4, 4, 2)
+    x = w.image(w.x)
+    for turn in range(40):
+        x = w.rolled(x, 1, 1 + turn % 2)
+    w.checked(w.b.op("Neg", w.cut(x)), {"take_positions": 1, "Concat": 0, "Transpose": 0})
