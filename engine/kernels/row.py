@@ -89,6 +89,7 @@ class ProductRow:
     run          panels of one strip that the kernel likes to have in one claim
     suits        whether weights have the zeros that the family is made for: where not, only the user can choose it
     finishers    kernels that run epilogues, over sums as this family leaves them
+    whole_panels whether its finishers get all lanes of a panel at once
     most_lanes   positions that the kernel takes at most, all of one sequence; None: any number
     """
 
@@ -105,6 +106,7 @@ class ProductRow:
     run: int = 1
     suits: Callable[[ProductShape], bool] = lambda _shape: True
     finishers: Table = field(default_factory=lambda: FINISHERS)
+    whole_panels: bool = False
     most_lanes: int | None = None
 
     def takes(self, lanes: Lanes) -> bool:

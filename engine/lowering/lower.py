@@ -14,6 +14,7 @@ from engine.lowering.choose import check_family, measured_rates
 from engine.lowering.machine import Machine
 from engine.lowering.ops._expanded import private_products
 from engine.lowering.side_by_side import reserve
+from engine.lowering.stored_bytes import store_bytes
 from engine.lowering.stored_planes import drop_unread
 from engine.options import environment_option
 from engine.plan.steps import HostStep, Layer, Location, Program, Tensor
@@ -49,8 +50,9 @@ def lower(graph: Graph, machine: Machine, weights: WeightStore) -> Program:
     outputs = tuple(
         (name, builder.rows(value)) for name, value in zip(graph.output_names, graph.outputs, strict=True)
     )
-    drop_unread(builder, (tensor for _, tensor in outputs))
-    return Program(inputs, outputs, tuple(builder.steps), Location(builder.fault))
+    results = [tensor for _, tensor in outputs]
+    drop_unread(builder, results)
+    return Program(inputs, outputs, store_bytes(builder.steps, results), Location(builder.fault))
 
 
 def _forced_family(machine: Machine) -> str | None:

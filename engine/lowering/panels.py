@@ -13,6 +13,8 @@ from engine.plan.steps import Array, Buffer, Fixed, Location
 QUAD = 4
 # Bytes that may be read behind a tensor's last number.
 VECTORS_BEHIND = 128
+# Rows that a vector of constants must have beyond m: strips are at most so many rows long.
+STRIP_MARGIN = 96
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,4 +51,5 @@ ROW = ProductRow(
     k_steps=lambda k: -(-k // 4),
     cost=Cost(_work, _COEFFICIENTS),
     scratch=group_scratch,
+    whole_panels=True,
 )

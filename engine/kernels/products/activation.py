@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.jit import inner
+from engine.kernels.products.curve import bent, load_curve
 from engine.kernels.simd.arithmetic import fused_multiply_add, maximum, select, splat_f32
 from engine.kernels.simd.arithmetic import minimum as lesser
 from engine.kernels.simd.mathematics import gelu, gelu_tanh, hyperbolic_tangent, sigmoid, silu
@@ -25,6 +26,7 @@ ACTIVATIONS = {
     "leaky_relu": 9,
     "clip": 10,
     "swish": 11,
+    "curve": 12,
 }
 
 
@@ -63,6 +65,8 @@ def activated(p: Any, x: Any) -> Any:
         y = silu(x)
     elif p.activation == 11:
         y = x * sigmoid(splat_f32(p.first_number) * x)
+    elif p.activation == 12:
+        y = bent(load_curve(p.curve), splat_f32(p.first_number), x)
     else:
         y = _piecewise_linear(p, x)
     return y

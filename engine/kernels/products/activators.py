@@ -30,7 +30,7 @@ def _activator(name: str, activation: int) -> Kernel:
 
 # By the activation's number.
 ACTIVATORS: Mapping[int, Kernel] = MappingProxyType(
-    {number: _activator(name, number) for name, number in ACTIVATIONS.items()}
+    {number: _activator(name, number) for name, number in ACTIVATIONS.items() if name != "curve"}
 )
 
 

@@ -82,6 +82,7 @@ EPILOGUE = np.dtype(
         ("most", np.int64),
         ("inverse", np.float32),  # 1 / step
         ("product_inverse", np.float32),
+        ("curve", np.int64),  # address of the coefficients of activation "curve" (see curve.py)
     ],
     align=True,
 )
@@ -139,6 +140,7 @@ class Program(NamedTuple):
     residual_step: Any
     first_number: Any
     second_number: Any
+    curve: int
 
 
 @inner
@@ -169,6 +171,7 @@ def known_program(e: Any, integer: int, activation: int, store: int) -> Program:
         e.residual_step,
         e.first_number,
         e.second_number,
+        e.curve,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.jit import Kernel, call_by_address, inner, kernel
 from engine.kernels.products.activation import ACTIVATIONS
+from engine.kernels.products.curve import HAS_CURVES
 from engine.kernels.products.epilogue import (
     STORE_CENTRED,
     STORE_F32,
@@ -42,6 +43,7 @@ def finisher_table(make: Callable[[str, int, int, int], Kernel]) -> Table:
         for kind in _SUMS
         for form in _FORMS
         for name, number in ACTIVATIONS.items()
+        if name != "curve" or (HAS_CURVES and (kind, form) == ("i32", "quads"))
     }
     return MappingProxyType(made)
 

@@ -3,6 +3,7 @@
     sums -> float32, * scale[row]                                            PLAIN
          -> the same, + bias[row]                                            BIASED
          -> the same as PLAIN, rounded to 8 bits and back, + residual bytes  SUMMED
+         -> the same as PLAIN or BIASED, through a curve that counts in steps    CURVED, CURVED_BIASED
       -> u8 quads, within the bytes that an activation none, relu or clip leaves
 
 The numbers are those of `epilogue.value_of` and `quantized`, to the bit, with fewer steps: the lowering
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.jit import Kernel, inner, kernel
+from engine.kernels.products.curve import Curve, bent, load_curve
 from engine.kernels.products.epilogue import divided, epilogue_of, places_of
 from engine.kernels.simd.arithmetic import least, maximum, minimum, round_even, splat_f32, splat_i32, to_float
 from engine.kernels.simd.memory import load_i32, read_f32, store_i32
@@ -32,7 +34,7 @@ from engine.kernels.simd.narrow import (
 )
 
 # The formulas.
-PLAIN, BIASED, SUMMED = "plain", "biased", "summed"
+PLAIN, BIASED, SUMMED, CURVED, CURVED_BIASED = "plain", "biased", "summed", "curved", "curved_biased"
 
 
 class _Constants(NamedTuple):
@@ -50,6 +52,8 @@ class _Constants(NamedTuple):
     product_scale: Any
     residual_zero: Any
     residual_step: Any
+    rate: Any
+    curve: Curve
 
 
 @inner
@@ -68,6 +72,8 @@ def constants_of(e: Any) -> _Constants:
         splat_f32(e.product_scale),
         splat_i32(e.residual_zero),
         splat_f32(e.residual_step),
+        splat_f32(e.first_number),
+        load_curve(e.curve),
     )
 
 
@@ -84,6 +90,18 @@ def biased(c: Any, x: Any, scale: Any, bias: Any, _byte: Any) -> Any:
 
 
 @inner
+def curved(c: Any, x: Any, scale: Any, _bias: Any, _byte: Any) -> Any:
+    """Sums of one scale, in pieces of a curve, through it."""
+    return nearest(bent(c.curve, c.rate, to_float(x) * scale))
+
+
+@inner
+def curved_biased(c: Any, x: Any, scale: Any, bias: Any, _byte: Any) -> Any:
+    """The same with a bias."""
+    return nearest(bent(c.curve, c.rate, to_float(x) * scale + bias))
+
+
+@inner
 def _summed(c: Any, x: Any, scale: Any, _bias: Any, byte: Any) -> Any:
     product = round_even(divided(to_float(x) * scale, c.product_step, c.product_inverse))
     product = minimum(maximum(product, c.product_low), c.product_high) * c.product_scale
@@ -92,26 +110,34 @@ def _summed(c: Any, x: Any, scale: Any, _bias: Any, byte: Any) -> Any:
 
 
 @inner
-def _scale(e: Any, row: int) -> Any:
+def scale_of(e: Any, row: int) -> Any:
+    """What sums of a row are multiplied by."""
     return splat_f32(read_f32(e.scale + row * e.scale_stride))
 
 
-def _rows_of(value: Callable[..., Any], *, biased: bool = False, summed: bool = False) -> Callable[..., None]:
-    """What finishes rows, four at a time, by a formula for each number."""
+def bias_reader(*, biased: bool) -> Callable[..., Any]:
+    """The inner function (epilogue, row) that gives what is added to a row."""
 
     @inner
     def bias_of(e: Any, row: int) -> Any:
         return splat_f32(read_f32(e.bias + row * 4) if biased else np.float32(0))
+
+    return bias_of
+
+
+def _rows_of(value: Callable[..., Any], *, biased: bool = False, summed: bool = False) -> Callable[..., None]:
+    """What finishes rows, four at a time, by a formula for each number."""
+    bias_of = bias_reader(biased=biased)
 
     @inner
     def rows_of(e: Any, sums: int, stride: int, row: int, rows: int, residual: int, y: int, end: int) -> None:
         c = constants_of(e)
         for first in range(row, row + rows, 4):
             s0, s1, s2, s3 = (
-                _scale(e, first),
-                _scale(e, first + 1),
-                _scale(e, first + 2),
-                _scale(e, first + 3),
+                scale_of(e, first),
+                scale_of(e, first + 1),
+                scale_of(e, first + 2),
+                scale_of(e, first + 3),
             )
             b0, b1, b2, b3 = (
                 bias_of(e, first),
@@ -153,6 +179,8 @@ _FORMULAS = {
     PLAIN: _rows_of(plain),
     BIASED: _rows_of(biased, biased=True),
     SUMMED: _rows_of(_summed, summed=True),
+    CURVED: _rows_of(curved),
+    CURVED_BIASED: _rows_of(curved_biased, biased=True),
 }
 # Finishers (see `finishers`) of int32 sums whose rows are whole fours, by formula; none where the machine lacks the packs.
 REQUANTISE = {

@@ -127,6 +127,7 @@ def _common(p: Any) -> Program:
         none,
         p.first_number,
         p.second_number,
+        p.curve,
     )
 
 

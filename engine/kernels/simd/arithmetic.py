@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.jit import F32, I32, MASK, instruction, ir
+from engine.jit import F32, I32, MASK, active_level, instruction, ir
 from engine.jit.instruction import call
 from engine.kernels.simd.memory import splat
 
@@ -16,6 +16,7 @@ from engine.kernels.simd.memory import splat
 MAGIC, MAGIC_BITS = np.float32(12582912.0), 0x4B400000
 
 _F32, _I32 = F32.llvm_type, I32.llvm_type
+_WORD, _HALF = ir.IntType(32), ir.IntType(16)
 
 
 def _unary(name: str) -> Callable[..., Any]:
@@ -25,6 +26,18 @@ def _unary(name: str) -> Callable[..., Any]:
 def _pick(sign: str) -> Callable[..., Any]:
     # A compare and a select, as the x86 instructions do: the second operand where either is NaN.
     return lambda b, x, y: b.select(b.fcmp_ordered(sign, x, y), x, y)
+
+
+def _past_nearest(b: ir.IRBuilder, x: Any) -> Any:
+    if active_level().width != 64:
+        return b.fsub(x, call(b, "llvm.rint.v16f32", _F32, [x]))
+    to_whole, nothing, all_lanes = (
+        ir.Constant(_WORD, 8),
+        ir.Constant(_F32, [0.0] * 16),
+        ir.Constant(_HALF, -1),
+    )
+    as_set = ir.Constant(_WORD, 4)
+    return call(b, "llvm.x86.avx512.mask.reduce.ps.512", _F32, [x, to_whole, nothing, all_lanes, as_set])
 
 
 fused_multiply_add = instruction(
@@ -37,6 +50,8 @@ round_even = instruction(F32, (F32,), _unary("rint"))
 negative = instruction(F32, (F32,), lambda b, x: b.fneg(x))
 absolute = instruction(F32, (F32,), _unary("fabs"))
 copy_sign = instruction(F32, (F32, F32), lambda b, x, y: call(b, "llvm.copysign.v16f32", _F32, [x, y]))
+# x less the whole number next to it, half to even, exactly; x is finite.
+past_nearest = instruction(F32, (F32,), _past_nearest)
 to_float = instruction(F32, (I32,), lambda b, x: b.sitofp(x, _F32))
 to_int = instruction(I32, (F32,), lambda b, x: b.fptosi(x, _I32))
 bits_of = instruction(I32, (F32,), lambda b, x: b.bitcast(x, _I32))

@@ -49,19 +49,19 @@ def lookup(table: NDArray[np.float32]) -> Callable[..., Any]:
     return instruction(F32, (I32,), lambda b, index: _pick(b, low, high, index))
 
 
-def fit_pieces(function: Callable[[float], float], piece: float) -> NDArray[np.float32]:
-    """Coefficients [DEGREE + 1][PIECES], constant first; the last piece is 0.
+def fit_pieces(function: Callable[[float], float], piece: float, degree: int = DEGREE) -> NDArray[np.float32]:
+    """Coefficients [degree + 1][PIECES], constant first; the last piece is 0.
 
     Interpolation in Chebyshev nodes. Piece 0 begins at 0 and keeps f(0) exactly.
     """
-    pieces = np.zeros((DEGREE + 1, PIECES), np.float32)
+    pieces = np.zeros((degree + 1, PIECES), np.float32)
     for i in range(PIECES - 1):
         low, high = max(0.0, (i - 0.5) * piece), (i + 0.5) * piece
         centre, half = (low + high) / 2, (high - low) / 2
 
-        nodes = chebyshev.chebpts1(DEGREE + 1)
+        nodes = chebyshev.chebpts1(degree + 1)
         values = np.array([function(centre + half * node) for node in nodes])
-        fitted = chebyshev.chebfit(nodes, values, DEGREE)
+        fitted = chebyshev.chebfit(nodes, values, degree)
         unit = np.polynomial.Polynomial(chebyshev.cheb2poly(fitted))
         moved = unit(np.polynomial.Polynomial([(i * piece - centre) / half, 1 / half]))
         pieces[: len(moved.coef), i] = moved.coef

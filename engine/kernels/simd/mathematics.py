@@ -4,7 +4,7 @@ Coefficients were fitted in float64 (reweighted least squares on Chebyshev nodes
 maximum error) and rounded to float32. Errors against float64, over all of float32, are held by tests:
 
     exponential   1.5 ulp     error_function  2.5 ulp     hyperbolic_tangent  2.5 ulp     sigmoid  3 ulp
-    decay         1.5 ulp down to exp(-86), 0 below       gelu  4e-8 + 2 ulp
+    decay         1.5 ulp down to exp(-86), 0 below       gelu, gelu_tanh  4e-8 + 2 ulp
     silu          3 ulp above -87, 2e-36 below
     rough_decay   1e-5, relative, down to exp(-87), denormal below
 """
@@ -58,7 +58,7 @@ _Q0, _Q1, _Q2, _Q3 = map(_number, (-3.1840023e-07, 0.79789305, 0.31825247, 0.036
 _Q4, _Q5, _Q6, _Q7, _Q8 = map(
     _number, (-0.0050504501, 0.00020528385, 8.5539017e-05, -1.8462872e-05, 1.24789e-06)
 )
-_TAIL = np.float32(5.7)
+_TAIL, _TANH_TAIL = np.float32(5.7), np.float32(12.0)
 _DECAY_LOWEST = np.float32(-86.0)
 _SILU_BOUND = np.float32(87.0)
 # 2**-126.9: its power of two is -127, which leaves a denormal.
@@ -174,12 +174,17 @@ def silu(x: Any) -> Any:
     return bounded / (from_bits(bits_of(p) + (bits_of(shifted) << splat_i32(23))) + splat_f32(_ONE))
 
 
-def _upper_tail(x: float) -> float:
+def upper_tail(x: float) -> float:
     """x times the chance that a normal variable exceeds x: what GELU lacks of x for positive x."""
     return x * math.erfc(x / math.sqrt(2)) / 2
 
 
-_tail_in_pieces = piecewise(_upper_tail, 0.1953125)
+def tanh_tail(x: float) -> float:
+    """The same of GELU's approximation by tanh: x (1 - tanh z) / 2 = x / (1 + exp(2 z))."""
+    return x / (1 + math.exp(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+_tail_in_pieces, _tanh_tail_in_pieces = piecewise(upper_tail, 0.1953125), piecewise(tanh_tail, 0.1953125)
 
 
 @inner
@@ -211,7 +216,18 @@ gelu = _gelu_by_pieces if HAS_LOOKUP else _gelu_by_exponential
 
 
 @inner
-def gelu_tanh(x: Any) -> Any:
-    """The tanh approximation of GELU: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x**3)))."""
-    cubic = fused_multiply_add(x * x * splat_f32(_TANH_CUBIC), x, x)
-    return (x * splat_f32(_HALF)) * (splat_f32(_ONE) + hyperbolic_tangent(cubic * splat_f32(_TANH_SCALE)))
+def _gelu_tanh_by_pieces(x: Any) -> Any:
+    return maximum(splat_f32(np.float32(0)), x) - _tanh_tail_in_pieces(absolute(x))
+
+
+@inner
+def _gelu_tanh_by_exponential(x: Any) -> Any:
+    """max(x, 0) - t e / (1 + e) with t = |x|, e = exp(-2 z)."""
+    t = minimum(absolute(x), splat_f32(_TANH_TAIL))
+    cubic = fused_multiply_add(t * t * splat_f32(_TANH_CUBIC), t, t)
+    e = decay(cubic * splat_f32(-_TWO * _TANH_SCALE))
+    return maximum(splat_f32(np.float32(0)), x) - t * (e / (e + splat_f32(_ONE)))
+
+
+# The tanh approximation of GELU: x / 2 * (1 + tanh z), z = sqrt(2 / pi) * (x + 0.044715 x**3).
+gelu_tanh = _gelu_tanh_by_pieces if HAS_LOOKUP else _gelu_tanh_by_exponential

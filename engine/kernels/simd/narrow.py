@@ -5,7 +5,8 @@
     c, d
 
 A pack works in groups of four lanes: int32 a0 .. a3, b0 .. b3 become int16 side by side, those of c and d too, and both
-become bytes; a shuffle inside the group ends it.
+become bytes; a shuffle inside the group ends it. Rows of bytes (see movement/bytes.py) come out of the same packs: of four
+vectors of one row, or of four rows, by another shuffle.
 """
 
 from __future__ import annotations
@@ -51,6 +52,30 @@ def _quads(b: ir.IRBuilder, *operands: Any) -> Any:
     return b.bitcast(b.shuffle_vector(narrow, narrow, mask), _I32)
 
 
+def _shuffled(b: ir.IRBuilder, first: Any, second: Any, index: list[int]) -> Any:
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), 64), index)
+    return b.bitcast(b.shuffle_vector(b.bitcast(first, _BYTES), b.bitcast(second, _BYTES), mask), _I32)
+
+
+def _row_of_lanes(b: ir.IRBuilder, *operands: Any) -> Any:
+    narrow = _narrow(b, *operands)
+    # Byte 2 w + odd of half h of a group: lane w of the group in vector 2 h + odd.
+    order = [4 * (2 * half + odd) + w for half in range(2) for w in range(4) for odd in range(2)]
+    return _shuffled(b, narrow, narrow, [16 * group + place for group in range(4) for place in order])
+
+
+def _rows_of_sixteen(b: ir.IRBuilder, narrow: Any) -> Any:
+    return _shuffled(
+        b, narrow, narrow, [16 * (lane // 4) + 4 * row + lane % 4 for row in range(4) for lane in range(16)]
+    )
+
+
+def _two_rows(b: ir.IRBuilder, first: Any, second: Any, row: int) -> Any:
+    places = [(row + r, lane) for r in range(2) for lane in range(32)]
+    index = [64 * (lane // 16) + 16 * (lane % 16 // 4) + 4 * r + lane % 4 for r, lane in places]
+    return _shuffled(b, first, second, index)
+
+
 def _byte(b: ir.IRBuilder, quads: Any, row: int) -> Any:
     if row == 3:
         return b.lshr(quads, ir.Constant(_I32, [24] * 16))
@@ -62,6 +87,13 @@ nearest = instruction(I32, (F32,), _nearest)
 # (rows a, b, c, d; zero point as int16; least and most as bytes): a + zero point .. within 0 to 255, then
 # no less than `least`, then no more than `most`.
 quads_of_rows = instruction(I32, (I32,) * 7, _quads)
+# (vectors 0 to 3 of a row, and the same bounds): the row's 64 bytes in pair order.
+row_of_lanes = instruction(I32, (I32,) * 7, _row_of_lanes)
+# Four rows of sixteen lanes that `quads_of_pixels` made bytes of: row after row.
+rows_of_sixteen = instruction(I32, (I32,), _rows_of_sixteen)
+# (the same of lanes 0 to 15, of lanes 16 to 31): rows a and b of 32 lanes, and rows c and d.
+first_two_rows = instruction(I32, (I32, I32), lambda b, x, y: _two_rows(b, x, y, 0))
+last_two_rows = instruction(I32, (I32, I32), lambda b, x, y: _two_rows(b, x, y, 2))
 # The same of sums by pixel and channel (see taps.py), where groups of four lanes are four channels of a pixel.
 quads_of_pixels = instruction(I32, (I32,) * 7, lambda b, *operands: b.bitcast(_narrow(b, *operands), _I32))
 # Byte 0, 1, 2 and 3 of every quad.

@@ -138,4 +138,5 @@ ROW = ProductRow(
     k_steps=lambda k: k,
     cost=Cost(_work, _COEFFICIENTS),
     scratch=group_scratch,
+    whole_panels=True,
 )

@@ -28,13 +28,11 @@ from engine.lowering.choose import Choice, choose
 from engine.lowering.ops._banded import Called, bands_for, emit_in_bands
 from engine.lowering.ops._grouped import Groups, emit_groups
 from engine.lowering.ops._images import TOGETHER, Seen, emit_planes, emit_windows, window_of
-from engine.lowering.ops._requantise import requantise_fields
-from engine.lowering.panels import Panel
+from engine.lowering.ops._requantise import curve_fields, requantise_fields
+from engine.lowering.panels import STRIP_MARGIN, Panel
 from engine.lowering.stored_planes import new_pairs
 from engine.plan.steps import Buffer, Field, Fixed, Layer, Location, Record, Span
 
-# Rows that a vector of constants must have beyond m: strips are at most so many rows long.
-STRIP_MARGIN = 96
 # A product over windows: tiles for each member, strips of a tile at least, as its windows are laid out for each, and
 # panels for each member below which windows are laid out by a step of their own.
 PARTS_EACH, LEAST_STRIPS, PANELS_EACH = 4, 4, 2
@@ -85,6 +83,9 @@ def epilogue_record(
 
     constants   scale and float32 bias of integer sums, where both are known before run time
     """
+    curve = None if constants is None else curve_fields(fields, *constants)
+    if curve is not None:
+        fields, constants = curve
     if constants is not None and finishers is FINISHERS:
         shorter = requantise_fields(fields, *constants)
         if shorter is not None:

@@ -8,21 +8,65 @@ import numpy as np
 
 from engine.jit import Kernel
 from engine.kernels.products.activation import ACTIVATIONS
+from engine.kernels.products.curve import CURVE_ERROR, DEGREE, HAS_CURVES, PIECE, coefficients, has_curve
 from engine.kernels.products.epilogue import STORE_QUANTIZED
-from engine.kernels.products.requantise import BIASED, PLAIN, REQUANTISE, SUMMED
-from engine.plan.steps import Array, Field
+from engine.kernels.products.requantise import BIASED, CURVED, CURVED_BIASED, PLAIN, REQUANTISE, SUMMED
+from engine.kernels.row import aligned
+from engine.kernels.simd.lookup import PIECES
+from engine.lowering.panels import STRIP_MARGIN
+from engine.plan.steps import Array, Field, Fixed, Location
 
 # Quotients up to here are within an int32, whatever the sums.
 _LARGEST = 2.0**30
 # Within these, neither steps nor their inverses, nor what is left of a division, come near the ends of float32.
 _STEPS = (2.0**-60, 2.0**60)
 _SUMS = 2.0**31
+# Of a step, by which a curve may be wrong before its results are rounded.
+_LITTLE = 1e-4
+_ACTIVATIONS = {number: name for name, number in ACTIVATIONS.items()}
+
+
+def curve_fields(
+    fields: Mapping[str, Field], scale: Array, bias: Array | None
+) -> tuple[dict[str, Field], tuple[Array, Array | None]] | None:
+    """The epilogue's fields, scale and bias where its activation is a curve that counts in steps; None where it is not.
+
+    Of integer sums that get scale, bias and activation only, before they become bytes.
+    """
+    step = np.float32(fields.get("step", 0))  # type: ignore[arg-type]
+    name = _ACTIVATIONS[int(fields.get("activation", 0))]  # type: ignore[arg-type]
+    if not HAS_CURVES or not has_curve(name) or _formula(fields) not in (PLAIN, BIASED):
+        return None
+    if fields.get("store") != STORE_QUANTIZED or not step > CURVE_ERROR / _LITTLE:
+        return None
+    table = aligned((DEGREE + 1, PIECES), np.float32)
+    table[:] = coefficients(name, float(step))
+    piece = np.float32(PIECE)
+    found: dict[str, Field] = {
+        **fields,
+        "activation": ACTIVATIONS["curve"],
+        "curve": Location(Fixed(table)),
+        "scale": _lasting(scale / piece),
+        "first_number": float(piece / step),
+        "step": 1.0,
+    }
+    if bias is not None:
+        bias = bias / piece
+        found["bias"] = _lasting(bias)
+    return found, (scale / piece, bias)
+
+
+def _lasting(numbers: Array) -> Location:
+    """Numbers of rows, with room behind for those of a strip's rows that do not exist."""
+    made = aligned(numbers.size + STRIP_MARGIN, np.float32)
+    made[: numbers.size] = numbers.reshape(-1)
+    return Location(Fixed(made))
 
 
 def _least_and_most(fields: Mapping[str, Field]) -> tuple[int, int] | None:
     """The bytes that the activation leaves; None where it does more than to bound its numbers."""
     activation = fields.get("activation", 0)
-    if activation == ACTIVATIONS["none"]:
+    if activation in (ACTIVATIONS["none"], ACTIVATIONS["curve"]):
         return 0, 255
     if activation == ACTIVATIONS["relu"]:
         bounds = (0.0, np.inf)
@@ -45,6 +89,8 @@ def _formula(fields: Mapping[str, Field]) -> str | None:
         return SUMMED if is_bytes and is_rounded and not has_bias else None
     if is_rounded:
         return None
+    if fields.get("activation", 0) == ACTIVATIONS["curve"]:
+        return CURVED_BIASED if has_bias else CURVED
     return BIASED if has_bias else PLAIN
 
 
@@ -52,7 +98,9 @@ def _largest(fields: Mapping[str, Field], formula: str, sums: float, bias: Array
     """What no number before the last rounding exceeds, for scaled sums up to a bound."""
     if formula == SUMMED:
         return 256.0 * (_product_scale(fields) + float(fields["residual_step"]))  # type: ignore[arg-type]
-    return sums + (0.0 if bias is None else float(np.max(np.abs(bias))))
+    # A curve's numbers count pieces: in steps they are so many times as much.
+    rate = float(fields["first_number"]) if formula in (CURVED, CURVED_BIASED) else 1.0  # type: ignore[arg-type]
+    return rate * (sums + (0.0 if bias is None else float(np.max(np.abs(bias)))))
 
 
 def requantise_fields(

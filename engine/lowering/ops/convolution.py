@@ -24,7 +24,6 @@ from engine.lowering.ops._images import (
     window_of,
 )
 from engine.lowering.ops._products import (
-    STRIP_MARGIN,
     activation_fields,
     integer_start,
     keep,
@@ -36,6 +35,7 @@ from engine.lowering.ops._products import (
 from engine.lowering.ops._requantise import requantise_fields
 from engine.lowering.ops._sliding import emit_sliding
 from engine.lowering.ops.linear import epilogue_bias
+from engine.lowering.panels import STRIP_MARGIN
 from engine.plan.steps import Array, Field, Fixed, Layer, Location, Record
 
 

@@ -22,14 +22,13 @@ from engine.kernels.dynamic.rows import (
 from engine.kernels.row import Array
 from engine.lowering.builder import Builder, Lowered, OpLowering, buffers, lane_fields, place_of
 from engine.lowering.ops._products import (
-    STRIP_MARGIN,
     Product,
     emit_product,
     optional,
     required,
 )
 from engine.lowering.ops.linear import epilogue_bias, integer_operands
-from engine.lowering.panels import Panel
+from engine.lowering.panels import STRIP_MARGIN, Panel
 from engine.plan.steps import Buffer, Field, Layer, Location, Record
 
 SCRATCH = 64

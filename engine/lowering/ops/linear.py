@@ -15,7 +15,6 @@ from engine.lowering.choose import Choice
 from engine.lowering.ops._grouped import Groups, Weights, split
 from engine.lowering.ops._images import Seen
 from engine.lowering.ops._products import (
-    STRIP_MARGIN,
     Product,
     emit_product,
     integer_start,
@@ -27,7 +26,7 @@ from engine.lowering.ops._products import (
     weight_matrix,
 )
 from engine.lowering.ops._winograd import emit_tiled, tiled
-from engine.lowering.panels import Panel
+from engine.lowering.panels import STRIP_MARGIN, Panel
 from engine.plan.steps import Field, Fixed, Location
 
 

@@ -41,17 +41,22 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return np.asarray(x * special.ndtr(x))
 
 
-def test_gelu_is_within_its_bound() -> None:
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x * special.expit(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+@pytest.mark.parametrize(("op", "meaning"), [("gelu", _gelu), ("gelu_tanh", _gelu_tanh)])
+def test_gelu_is_within_its_bound(op: str, meaning: Callable[[np.ndarray], np.ndarray]) -> None:
     x = _all_exponents()
     with np.errstate(all="ignore"):
-        exact = _gelu(x.astype(np.float64))
-    got = _apply("gelu", x)
+        exact = meaning(x.astype(np.float64))
+    got = _apply(op, x)
     finite = np.isfinite(x)
     unit = np.maximum(np.spacing(np.abs(exact[finite]).astype(np.float32)).astype(np.float64), 2.0**-149)
     assert (np.abs(got[finite] - exact[finite]) <= 4e-8 + 2 * unit).all()
     assert np.array_equal(got[x == np.inf], x[x == np.inf])
     assert (got[x == -np.inf] == 0).all(), "its limit"
-    assert np.isnan(_apply("gelu", np.full(16, np.nan, np.float32))).all()
+    assert np.isnan(_apply(op, np.full(16, np.nan, np.float32))).all()
 
 
 @kernel("test_silu")

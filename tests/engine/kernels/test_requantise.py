@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from kernel_runs import Array, Guarded
+from scipy import special
 
 from engine.jit import Kernel
 from engine.kernels.products.activation import ACTIVATIONS
+from engine.kernels.products.curve import HAS_CURVES
 from engine.kernels.products.epilogue import EPILOGUE, STORE_F32, STORE_QUANTIZED
+from engine.kernels.products.finishers import FINISHERS, finisher_of
+from engine.kernels.products.requantise_bytes import FINISHERS_TO_BYTES
 from engine.kernels.row import aligned
 from engine.kernels.simd.narrow import HAS_NARROWING
-from engine.lowering.ops._requantise import requantise_fields
+from engine.lowering.ops._requantise import curve_fields, requantise_fields
+from engine.plan.steps import Fixed, Location
 
 ROWS, LANES = 12, 48
 
@@ -45,6 +51,13 @@ CASES = [
     Case((0.031, 0), ("relu", 0, 0), product=(0.017, 121), residual=(0.029, 0)),
     Case((0.5, 17), product=(0.25, 128), residual=(0.25, 131)),
     Case((0.0444, 200), ("clip", -3.0, 2.0), product=(0.03, 255), residual=(0.05, 255)),
+]
+# Through a curve: from the least step that is taken to one that leaves two bytes.
+CURVED = [
+    Case((0.0051, 34), ("gelu", 0, 0)),
+    Case((0.0213, 8), ("gelu", 0, 0), has_bias=True),
+    Case((0.1, 2), ("gelu_tanh", 0, 0), has_bias=True, one_scale=True),
+    Case((5.0, 0), ("gelu_tanh", 0, 0), one_scale=True),
 ]
 
 
@@ -107,29 +120,140 @@ def _expected(case: Case, sums: Array, scale: Array, bias: Array, r: Array) -> A
     return _rounded(x, case.step)
 
 
+def _scale_and_bias(case: Case) -> tuple[Array, Array]:
+    source = np.random.default_rng(5)
+    scale = np.full(ROWS, 2.0**-8) if case.one_scale else source.uniform(2e-5, 2e-3, ROWS)
+    return scale.astype(np.float32), source.normal(0, 2, ROWS).astype(np.float32)
+
+
+def _run(fields: Mapping[str, Any], sums: Array, y: Guarded) -> None:
+    """Run an epilogue over sums [row][lane]."""
+    record = np.zeros(1, EPILOGUE)
+    for name, value in fields.items():
+        record[name] = _number(value)
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7)(int(record["finisher"][0]))
+    run(record.ctypes.data, sums.ctypes.data, sums.strides[0], 0, ROWS, 0, sums.shape[1])
+    assert y.is_intact()
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Kernel):
+        return value.address
+    if isinstance(value, Location) and isinstance(value.place, Fixed):
+        return value.place.array.ctypes.data
+    return value
+
+
 @pytest.mark.skipif(not HAS_NARROWING, reason="this level has no saturating packs of 64 bytes")
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_are_those_of_the_operators_one_after_the_other(case: Case) -> None:
-    source = np.random.default_rng(5)
-    scale = np.full(ROWS, 2.0**-8) if case.one_scale else source.uniform(2e-5, 2e-3, ROWS)
-    scale, bias = scale.astype(np.float32), source.normal(0, 2, ROWS).astype(np.float32)
-    residual = source.integers(0, 256, (ROWS, LANES)).astype(np.uint8)
+    scale, bias = _scale_and_bias(case)
+    residual = np.random.default_rng(6).integers(0, 256, (ROWS, LANES)).astype(np.uint8)
     r = aligned((ROWS // 4, LANES, 4), np.uint8)
     r[:] = residual.reshape(ROWS // 4, 4, LANES).transpose(0, 2, 1)
     fields = _fields(case, scale, bias)
     found = requantise_fields(fields, scale, bias if case.has_bias else None)
-    record, y = np.zeros(1, EPILOGUE), Guarded((ROWS // 4, LANES, 4), np.uint8)
     assert found is not None
-    places = {"y": y.address, "residual": r.ctypes.data}
-    for name, value in (fields | found | places).items():
-        record[name] = value.address if isinstance(value, Kernel) else value
+    y = Guarded((ROWS // 4, LANES, 4), np.uint8)
     sums = aligned((ROWS, LANES), np.int32)
     sums[:] = _sums(scale, (case.product or case.step)[0])
-    run = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7)(int(record["finisher"][0]))
-    run(record.ctypes.data, sums.ctypes.data, 4 * LANES, 0, ROWS, 0, LANES)
-    got = y.array.transpose(0, 2, 1).reshape(ROWS, LANES)
-    np.testing.assert_array_equal(got, _expected(case, sums, scale, bias, residual))
-    assert y.is_intact()
+    _run(fields | found | {"y": y.address, "residual": r.ctypes.data}, sums, y)
+    np.testing.assert_array_equal(_rows_of(y), _expected(case, sums, scale, bias, residual))
+
+
+def _rows_of(quads: Guarded) -> Array:
+    groups, lanes, _ = quads.array.shape
+    return quads.array.transpose(0, 2, 1).reshape(4 * groups, lanes)
+
+
+def _curve_in_float64(case: Case, sums: Array, scale: Array, bias: Array) -> Array:
+    """In steps, around the zero point, not rounded."""
+    x = sums.astype(np.float32) * scale[:, None] + (bias[:, None] if case.has_bias else np.float32(0))
+    x = x.astype(np.float64)
+    cubic = np.clip(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3), -700, 700)
+    chance = special.ndtr(x) if case.activation[0] == "gelu" else special.expit(cubic)
+    return np.asarray(x * chance / np.float64(np.float32(case.step[0])))
+
+
+@pytest.mark.skipif(not HAS_CURVES, reason="this level has no lookup of 32 numbers")
+@pytest.mark.parametrize("case", CURVED)
+def test_a_curve_is_within_a_ten_thousandth_of_a_step_and_the_same_in_every_finisher(case: Case) -> None:
+    scale, bias = _scale_and_bias(case)
+    longer = _fields(case, scale, bias)
+    curve = curve_fields(longer, scale, bias if case.has_bias else None)
+    assert curve is not None
+    fields, constants = curve
+    shorter = requantise_fields(fields, *constants)
+    assert shorter is not None
+    sums = aligned((ROWS, LANES), np.int32)
+    sums[:] = _sums(scale, case.step[0])
+    # About every piece of the curve.
+    sums[:, 16:] = np.rint(np.linspace(-7, 7, LANES - 16) / scale[:, None])
+    results = []
+    for finisher in (shorter, {"finisher": finisher_of(FINISHERS, fields)}):
+        y = Guarded((ROWS // 4, LANES, 4), np.uint8)
+        _run(fields | finisher | {"y": y.address}, sums, y)
+        results.append(_rows_of(y))
+    np.testing.assert_array_equal(results[0], results[1])
+    exact = _curve_in_float64(case, sums, scale, bias)
+    inside = np.abs(exact) < 300
+    apart = np.abs(np.clip(exact, -case.step[1], 255 - case.step[1]) - (results[0] - float(case.step[1])))
+    # Beyond the error of the curve, float32 rounds numbers of up to 255 steps a few times.
+    assert (apart[inside] <= 0.5 + 2e-4).all()
+    assert (results[0][exact > 300] == 255).all()
+
+
+@pytest.mark.skipif(not HAS_CURVES, reason="this level has no lookup of 32 numbers")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": 0.004},
+        {"step": float("nan")},
+        {"activation": ACTIVATIONS["tanh"]},
+        {"store": STORE_F32},
+        {"product_step": 0.1},
+        {"summed_step": 0.1},
+        {"residual": 1},
+    ],
+    ids=str,
+)
+def test_no_curve_is_taken_where_its_error_would_count_or_more_is_done(change: dict[str, Any]) -> None:
+    scale = np.full(ROWS, 1e-3, np.float32)
+    fields = _fields(Case(activation=("gelu", 0, 0)), scale, scale)
+    assert curve_fields(fields, scale, None)
+    assert curve_fields(fields | change, scale, None) is None
+
+
+def _bytes_of(rows: Array) -> Array:
+    """u8 [row][lane] as rows of bytes: of 64 lanes in pair order (see movement/bytes.py)."""
+    lanes = rows.shape[1]
+    if lanes < 64:
+        return rows
+    g, h, w, b = np.ix_(range(4), range(2), range(4), range(2))
+    return rows[:, (16 * (2 * h + b) + 4 * g + w).reshape(-1)]
+
+
+@pytest.mark.skipif(not HAS_NARROWING, reason="this level has no saturating packs of 64 bytes")
+@pytest.mark.parametrize("lanes", [16, 32, 64])
+@pytest.mark.parametrize(
+    "case", [CASES[0], CASES[7], CASES[5], CURVED[0], CURVED[1]], ids=lambda case: case.activation[0]
+)
+def test_rows_of_bytes_hold_what_quads_hold(case: Case, lanes: int) -> None:
+    scale, bias = _scale_and_bias(case)
+    fields, constants = _fields(case, scale, bias), (scale, bias if case.has_bias else None)
+    fields, constants = curve_fields(fields, *constants) or (fields, constants)
+    shorter = requantise_fields(fields | {"row_bytes": 4 * lanes}, *constants)
+    assert shorter is not None
+    fields = fields | shorter | {"row_bytes": 4 * lanes}
+    sums = aligned((ROWS, lanes), np.int32)
+    sums[:] = np.random.default_rng(9).normal(0, 100 * case.step[0], (ROWS, lanes)) / scale[:, None]
+    quads, rows = Guarded((ROWS // 4, lanes, 4), np.uint8), Guarded((ROWS, lanes), np.uint8)
+    _run(fields | {"y": quads.address}, sums, quads)
+    (finisher,) = (
+        k for (of, width), k in FINISHERS_TO_BYTES.items() if (of, width) == (shorter["finisher"], lanes)
+    )
+    _run(fields | {"y": rows.address, "finisher": finisher}, sums, rows)
+    np.testing.assert_array_equal(rows.array, _bytes_of(_rows_of(quads)))
 
 
 @pytest.mark.skipif(not HAS_NARROWING, reason="this level has no saturating packs of 64 bytes")
