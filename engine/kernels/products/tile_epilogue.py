@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.jit import Kernel, call_by_address, inner, kernel, record
+from engine.kernels.products.activation import ACTIVATIONS
 from engine.kernels.products.arguments import product_of
 from engine.kernels.products.epilogue import (
     STORE_F32,
@@ -33,7 +34,11 @@ from engine.kernels.products.epilogue import (
 from engine.kernels.products.finishers import Table, finisher_table
 from engine.kernels.simd.arithmetic import bits_of, from_bits, least, splat_f32, splat_i32, to_float
 from engine.kernels.simd.memory import load_f32, read_f32, read_i32, store_f32, store_i32
+from engine.kernels.simd.narrow import nearest, quads_of_rows
 from engine.kernels.simd.tiles import ROW_BYTES, TILE_BYTES, TILE_ROWS
+
+# Its results are whole numbers of steps but for the rounding, and fit an int32.
+_CURVE = ACTIVATIONS["curve"]
 
 # The block whose sums wait: one such record in scratch.
 PENDING = np.dtype(
@@ -158,7 +163,18 @@ def _finish_rows(a: Any, e: Any, p: Any, block: Any, lane: int, sums: int, row: 
     step, zero_point, factor = splat_f32(p.step), splat_i32(p.zero_point), splat_f32(factor_of(e))
     row_bytes, has_panel, has_planes = e.row_bytes, e.y != 0, e.planes != 0
     at = _places(a, e, p, block, lane, row, row_bytes)
-    if p.store == STORE_QUANTIZED:
+    if p.store == STORE_QUANTIZED and p.activation == _CURVE and rows == 4:
+        quad = quads_of_rows(
+            nearest(_value(p, at, sums, row, 0, row_bytes)),
+            nearest(_value(p, at, sums, row, 1, row_bytes)),
+            nearest(_value(p, at, sums, row, 2, row_bytes)),
+            nearest(_value(p, at, sums, row, 3, row_bytes)),
+            splat_i32(p.zero_point * 0x10001),
+            splat_i32(0),
+            splat_i32(0xFFFFFFFF),
+        )
+        store_i32(quad, block.y + (row >> 2) * row_bytes + lane)
+    elif p.store == STORE_QUANTIZED:
         quad = splat_i32(0)
         # The last of four first: each moves up as the one before it arrives.
         for r in range(rows - 1, -1, -1):

@@ -39,21 +39,28 @@ def curve_fields(
         return None
     if fields.get("store") != STORE_QUANTIZED or not step > CURVE_ERROR / _LITTLE:
         return None
+    piece = np.float32(PIECE)
+    rate, counted = float(piece / step), (scale / piece, None if bias is None else bias / piece)
+    if not rate * _largest_sum(*counted) < _LARGEST:
+        return None
     table = aligned((DEGREE + 1, PIECES), np.float32)
     table[:] = coefficients(name, float(step))
-    piece = np.float32(PIECE)
     found: dict[str, Field] = {
         **fields,
         "activation": ACTIVATIONS["curve"],
         "curve": Location(Fixed(table)),
-        "scale": _lasting(scale / piece),
-        "first_number": float(piece / step),
+        "scale": _lasting(counted[0]),
+        "first_number": rate,
         "step": 1.0,
     }
-    if bias is not None:
-        bias = bias / piece
-        found["bias"] = _lasting(bias)
-    return found, (scale / piece, bias)
+    if counted[1] is not None:
+        found["bias"] = _lasting(counted[1])
+    return found, counted
+
+
+def _largest_sum(scale: Array, bias: Array | None) -> float:
+    """What no sum exceeds, scaled and with its bias."""
+    return _SUMS * float(np.max(np.abs(scale))) + (0.0 if bias is None else float(np.max(np.abs(bias))))
 
 
 def _lasting(numbers: Array) -> Location:
@@ -94,13 +101,13 @@ def _formula(fields: Mapping[str, Field]) -> str | None:
     return BIASED if has_bias else PLAIN
 
 
-def _largest(fields: Mapping[str, Field], formula: str, sums: float, bias: Array | None) -> float:
-    """What no number before the last rounding exceeds, for scaled sums up to a bound."""
+def _largest(fields: Mapping[str, Field], formula: str, scale: Array, bias: Array | None) -> float:
+    """What no number before the last rounding exceeds."""
     if formula == SUMMED:
         return 256.0 * (_product_scale(fields) + float(fields["residual_step"]))  # type: ignore[arg-type]
     # A curve's numbers count pieces: in steps they are so many times as much.
     rate = float(fields["first_number"]) if formula in (CURVED, CURVED_BIASED) else 1.0  # type: ignore[arg-type]
-    return rate * (sums + (0.0 if bias is None else float(np.max(np.abs(bias)))))
+    return rate * _largest_sum(scale, bias)
 
 
 def requantise_fields(
@@ -120,9 +127,8 @@ def requantise_fields(
     # A comparison with NaN is false: such constants go the longer way.
     if formula is None or not all(_STEPS[0] < step < _STEPS[1] for step in steps):
         return None
-    bounds, sums = _least_and_most(fields), _SUMS * float(np.max(np.abs(scale)))
-    last = _largest(fields, formula, sums, bias) / steps[0]
-    if bounds is None or not last < _LARGEST or not sums / steps[-1] < _LARGEST:
+    bounds, last = _least_and_most(fields), _largest(fields, formula, scale, bias) / steps[0]
+    if bounds is None or not last < _LARGEST or not _largest_sum(scale, None) / steps[-1] < _LARGEST:
         return None
     found: dict[str, Field | Kernel] = {
         "finisher": REQUANTISE[formula],
