@@ -60,7 +60,7 @@ OPERANDS = {"f32": ("f32",), "u8": ("u8",), "w8": ("f32", "w8"), "w4": ("f32", "
 # What some products over windows may be instead of a row: ops/_winograd.py asks.
 WINOGRAD, WINOGRAD_BF16 = "winograd_f32", "winograd_bf16"
 # So much slower may a row be that keeps weights of few bits as they are: it takes a fraction of the memory.
-LEAN = 1.08
+LEAN = 1.05
 
 
 @dataclass(frozen=True, slots=True)

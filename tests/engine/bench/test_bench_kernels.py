@@ -10,11 +10,14 @@ import pytest
 from engine.bench.__main__ import main
 from engine.bench.kernels import choice, command
 from engine.bench.kernels.layers import LAYERS, QUICK_LAYERS, Layer
-from engine.bench.kernels.measure import subjects, trials
+from engine.bench.kernels.measure import Trial, subjects, trials
 from engine.bench.kernels.report import overtakes
-from engine.calibration.case import PATTERNS_OF
+from engine.calibration.case import PATTERNS_OF, Case
+from engine.calibration.product import Subject, Timed, timed_product
 from engine.kernels.cost import Coefficients
 from engine.lowering.choose import PRODUCT_ROWS
+from engine.plan.weights import WeightStore
+from engine.runtime.team import Team
 from engine.runtime.teams import team_of
 
 TINY = (Layer("tiny", 24, 40, (4, 64)),)
@@ -160,3 +163,25 @@ def test_a_plot_without_matplotlib_says_how_to_get_it(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert main(["--kernels", "-q", "--plot", "picture.png"]) == 2
     assert "sparselane[plot]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("lanes", "kept", "plans"), [(1, False, 4), (1, True, 1), (64, False, 1)])
+def test_over_few_lanes_weights_that_no_cache_keeps_are_read_from_copies(
+    monkeypatch: pytest.MonkeyPatch, lanes: int, kept: bool, plans: int
+) -> None:
+    (row,) = (row for row in PRODUCT_ROWS if row.family == "csr_f32")
+    subject = Subject.of(Case("f32", 24, 32, lanes, 0.5))
+    size = row.pack(subject.w).entries.nbytes
+    monkeypatch.setattr(choice, "is_kept", lambda packed: kept or packed == 0)
+    monkeypatch.setattr(choice, "cache_bytes", lambda _level: 3 * size // 2)
+    made: list[WeightStore] = []
+
+    def noted(subject: Subject, family: str, team: Team) -> Timed:
+        made.append(subject.packed)
+        return timed_product(subject, family, team)
+
+    monkeypatch.setattr(choice, "timed_product", noted)
+    run = choice._run_of(Trial(row, subject), team_of(1))
+    for _ in range(5):
+        run()
+    assert len({id(store) for store in made}) == len(made) == plans
