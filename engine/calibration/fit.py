@@ -19,7 +19,8 @@ def fit(works: Sequence[Work], times_ns: Sequence[float]) -> Coefficients:
     What a call costs whatever its work (the way in and out of compiled code) is fitted too and left out.
     Points that do not fit are dropped once: another process had the core.
     """
-    counts = np.array([[*work, 1.0] for work in works], np.float64)
+    priced = len(Coefficients._fields)
+    counts = np.array([[*work[:priced], 1.0] for work in works], np.float64)
     wanted = np.asarray(times_ns, np.float64)
     found = _solve(counts, wanted)
     error = np.abs(counts @ found / wanted - 1)

@@ -2,8 +2,9 @@
 
     nanoseconds = steps * a + groups * b + outputs * c + inputs * d + far_bytes * e
 
-The coefficients a .. e belong to a family and a panel width. They are measured (see engine.calibration); a
-row carries those of one machine for each level, which hold where nobody has measured.
+and, over few lanes, what weights from memory take beyond that. The coefficients a .. e belong to a family and a
+panel width. They are measured (see engine.calibration); a row carries those of one machine for each level, which
+hold where nobody has measured.
 Source of the form: tract's cost models (work, tiles, non-negative least squares).
 """
 
@@ -26,6 +27,7 @@ class Work(NamedTuple):
     outputs    rows of the result by sixteen lanes: the epilogue
     inputs     features by sixteen lanes: what has to be brought into the form the kernel reads
     far_bytes  bytes of weights that come from beyond the L2 cache
+    memory_bytes  of them, those that come from memory and are waited for
     """
 
     steps: float
@@ -33,6 +35,7 @@ class Work(NamedTuple):
     outputs: float
     inputs: float
     far_bytes: float
+    memory_bytes: float = 0.0
 
 
 class Coefficients(NamedTuple):
@@ -46,13 +49,15 @@ class Coefficients(NamedTuple):
 
 
 # How much dearer a byte is that comes from memory, over few lanes: what L3 gives is fetched behind the arithmetic.
-# Measured on Zen 4 at one lane: 16 MiB of weights in 0.62 ms, where the rate within L3 would take 0.23. L3 keeps
-# weights of an eighth of its size at most: a model has others, and other processes have theirs.
-MEMORY, CACHED = 7.0, 8
+# Measured on Zen 4 over copies of the weights, one after the other: 9.4 MB at one lane took 0.37 to 0.39 ms, where the rate
+# within L3 would take 0.13. L3 keeps weights of less than an eighth of its size: a model has others, and so have other
+# processes.
+MEMORY, CACHED = 10.5, 8
 
-# How much longer a dense form takes over one vector of lanes if its weights come from memory: 1.24 and 1.27 were measured
-# (float32 at 9.4 MB, int8 at 4.2 MB; one core).
-STREAMED = 1.26
+# Nanoseconds for a byte of weights that comes from memory, and the share of a product's own time that hides it. With
+# these, over one vector of lanes: dense_f32 of 9.4 MB 881 us (measured 876), csr_f32 895 (905), dense_int8 of 4.2 MB
+# 383 (375).
+MEMORY_NS, HIDES = 0.042, 0.3
 
 # Measured coefficients by family, then panel width.
 Rates = Mapping[str, Mapping[int, Coefficients]]
@@ -60,7 +65,8 @@ Rates = Mapping[str, Mapping[int, Coefficients]]
 
 def predicted_ns(work: Work, coefficients: Coefficients) -> float:
     """Nanoseconds of one core."""
-    return sum(amount * price for amount, price in zip(work, coefficients, strict=True))
+    own = sum(amount * price for amount, price in zip(work, coefficients, strict=False))
+    return own + max(0.0, MEMORY_NS * work.memory_bytes - HIDES * own)
 
 
 def for_level(tables: Mapping[str, Mapping[int, Coefficients]]) -> Mapping[int, Coefficients]:
@@ -91,7 +97,7 @@ def far_bytes(packed_bytes: float, times: int = 1) -> float:
 
 def is_kept(packed_bytes: float) -> bool:
     """Whether L3 keeps so many bytes of weights from request to request."""
-    return CACHED * packed_bytes <= (cache_bytes(3) or 0)
+    return CACHED * packed_bytes < (cache_bytes(3) or 0)
 
 
 def streamed_bytes(packed_bytes: float) -> float:
@@ -103,13 +109,16 @@ def _far_bytes(packed_bytes: float, panel_bytes: int, lanes: Lanes) -> float:
     return far_bytes(packed_bytes, -(-lanes.panels // panels_of_block(panel_bytes, l2_bytes())))
 
 
+def _memory_bytes(packed_bytes: float, lanes: Lanes) -> float:
+    """Bytes of weights that are waited for: many lanes of arithmetic hide them."""
+    return packed_bytes if lanes.vectors == 1 and not is_kept(packed_bytes) else 0.0
+
+
 def dense_work(m: int, k: int, lanes: Lanes, k_steps: int, vectors: float) -> Work:
     """The work of a dense form whose step of k is a 32-bit value, over so many vectors of lanes."""
     packed = 4.0 * m * k_steps
-    is_streamed = lanes.vectors == 1 and not is_kept(packed)
-    steps = m * k_steps * vectors * (STREAMED if is_streamed else 1.0)
-    far = _far_bytes(packed, k_steps * lanes.row_bytes, lanes)
-    return Work(steps, 0, m * vectors, k * vectors, far)
+    far, waited = _far_bytes(packed, k_steps * lanes.row_bytes, lanes), _memory_bytes(packed, lanes)
+    return Work(m * k_steps * vectors, 0, m * vectors, k * vectors, far, waited)
 
 
 def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int, unit_bytes: float = 8.0) -> Work:
@@ -122,7 +131,8 @@ def grouped_work(m: int, k: int, lanes: Lanes, units: float, blocks: int, unit_b
     present = 1 - math.exp(-units / (m * blocks))
     groups = m / 2 * (1 + (blocks - 1) * present)
     far = _far_bytes(unit_bytes * units, k * lanes.row_bytes, lanes)
-    return Work(units * lanes.vectors, groups * lanes.panels, m * lanes.vectors, k * lanes.vectors, far)
+    waited, vectors = _memory_bytes(unit_bytes * units, lanes), lanes.vectors
+    return Work(units * vectors, groups * lanes.panels, m * vectors, k * vectors, far, waited)
 
 
 def column_block_work(m: int, k: int, lanes: Lanes, alive: float, rows: int) -> Work:

@@ -95,7 +95,7 @@ def test_dense_rows_do_not_count_nonzeros_and_sparse_ones_do() -> None:
 
 
 def test_the_choice_follows_from_the_rates_alone() -> None:
-    free = Coefficients(0, 0, 0, 0, 0)
+    free, dear = Coefficients(0, 0, 0, 0, 0), Coefficients(1e3, 1e3, 1e3, 1e3, 1e3)
     for operand, shape in shapes():
         plain = choose(operand, shape, None, {})
         assert choose(operand, shape, None, {}) == plain
@@ -105,7 +105,7 @@ def test_the_choice_follows_from_the_rates_alone() -> None:
         assert order[lean:] == sorted(order[lean:])
         assert plain.cost_ns <= (LEAN if lean else 1) * min(order)
         for family in suited:
-            rates = {family: {shape.lanes.width: free}}
+            rates = {other: {shape.lanes.width: free if other == family else dear} for other in suited}
             assert choose(operand, shape, None, rates).row.family == family
 
 
