@@ -31,3 +31,8 @@ class Machine:
     widest: int = WIDTHS[-1]
     part_bytes: int = 0
     share: tuple[int, int] = (1, 1)
+
+    @property
+    def cores(self) -> int:
+        """Cores that work at once: each has a worker, and beside workers there is the caller."""
+        return max(1, self.members - 1)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.jit import Kernel
+from engine.kernels.layout import VECTOR_LANES
 from engine.kernels.movement.bytes import TO_BYTES
+from engine.kernels.norm.rows import NORM
 from engine.kernels.products.arguments import PRODUCT
 from engine.kernels.products.requantise_bytes import FINISHERS_TO_BYTES
 from engine.lowering.choose import PRODUCT_ROWS
@@ -55,8 +57,18 @@ def _stores(fields: Fields, name: str, conversion: Fields) -> bool:
     return fields.get(name) == conversion["x"] and fields.get(f"{name}_panel") == conversion["x_panel"]
 
 
+def _by_norm(step: Step, conversion: Fields) -> Record | None:
+    """A layer norm whose tiles are panels, and that divides the shorter way."""
+    fields = step.args.fields
+    is_panel = fields["row_bytes"] == 4 * VECTOR_LANES * fields["vectors"]  # type: ignore[operator]
+    if not is_panel or not fields.get("inverse", 0) or not _stores(fields, "quads", conversion):
+        return None
+    rows = {"quads": 0, "bytes": conversion["y"], "bytes_panel": conversion["y_panel"]}
+    return Record(step.args.dtype, {**fields, **rows})
+
+
 # By the record of a step's args.
-_RULES: Mapping[object, Rule] = {PRODUCT: _by_finisher}
+_RULES: Mapping[object, Rule] = {PRODUCT: _by_finisher, NORM: _by_norm}
 
 
 def store_bytes(steps: Sequence[Step | HostStep], outputs: Iterable[Tensor]) -> tuple[Step | HostStep, ...]:

@@ -46,10 +46,12 @@ def _narrow(b: ir.IRBuilder, *operands: Any) -> Any:
 
 
 def _quads(b: ir.IRBuilder, *operands: Any) -> Any:
-    narrow = _narrow(b, *operands)
+    return _quads_of_groups(b, _narrow(b, *operands))
+
+
+def _quads_of_groups(b: ir.IRBuilder, narrow: Any) -> Any:
     index = [16 * group + 4 * row + lane for group in range(4) for lane in range(4) for row in range(4)]
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), 64), index)
-    return b.bitcast(b.shuffle_vector(narrow, narrow, mask), _I32)
+    return _shuffled(b, narrow, narrow, index)
 
 
 def _shuffled(b: ir.IRBuilder, first: Any, second: Any, index: list[int]) -> Any:
@@ -89,7 +91,8 @@ nearest = instruction(I32, (F32,), _nearest)
 quads_of_rows = instruction(I32, (I32,) * 7, _quads)
 # (vectors 0 to 3 of a row, and the same bounds): the row's 64 bytes in pair order.
 row_of_lanes = instruction(I32, (I32,) * 7, _row_of_lanes)
-# Four rows of sixteen lanes that `quads_of_pixels` made bytes of: row after row.
+# Four rows of sixteen lanes that `quads_of_pixels` made bytes of: as quads, or row after row.
+quads_of_groups = instruction(I32, (I32,), _quads_of_groups)
 rows_of_sixteen = instruction(I32, (I32,), _rows_of_sixteen)
 # (the same of lanes 0 to 15, of lanes 16 to 31): rows a and b of 32 lanes, and rows c and d.
 first_two_rows = instruction(I32, (I32, I32), lambda b, x, y: _two_rows(b, x, y, 0))

@@ -26,6 +26,12 @@ _LITTLE = 1e-4
 _ACTIVATIONS = {number: name for name, number in ACTIVATIONS.items()}
 
 
+def are_in_reach(largest: float, step: float) -> bool:
+    """Whether numbers up to `largest`, divided by a step, stay within an int32, and the division is a plain one."""
+    # A comparison with NaN is false: such constants go the longer way.
+    return _STEPS[0] < step < _STEPS[1] and largest / step < _LARGEST
+
+
 def curve_fields(
     fields: Mapping[str, Field], scale: Array, bias: Array | None
 ) -> tuple[dict[str, Field], tuple[Array, Array | None]] | None:

@@ -5,11 +5,47 @@ from __future__ import annotations
 import numpy as np
 
 from engine.graph.ir import Node
+from engine.kernels.layout import VECTOR_LANES, WIDTHS, Lanes
+from engine.kernels.norm.moments import MOMENTS
 from engine.kernels.norm.rows import NORM, normalize
+from engine.kernels.simd.narrow import HAS_NARROWING
 from engine.kernels.softmax.rows import SOFTMAX, softmax
 from engine.lowering.builder import F32, Builder, Lowered, OpLowering
 from engine.lowering.ops._products import optional, required
-from engine.plan.steps import Buffer, Field, Layer, Record, Span
+from engine.lowering.ops._requantise import are_in_reach
+from engine.lowering.quotients import two_part_inverse
+from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span
+
+# Vectors of lanes that a tile may have, and what one of them takes then, relative to the widest tile.
+_VECTORS = {4: 1.0, 2: 1.1, 1: 1.2}
+_VECTOR_NS = 3.0
+# |x - mean| is no more than sqrt(k variance), and with the roundings of both far less than this times k.
+_SPREAD = 4.0
+# Beside which the squares of rows that float32 cannot hold are nothing.
+_LEAST_EPSILON = 1e-30
+
+
+def _vectors_of_tile(builder: Builder, lanes: Lanes, heads: int) -> int:
+    """As many vectors as possible, as long as no core waits for another's tile for long."""
+    of_panel, cores = lanes.width // VECTOR_LANES, builder.machine.cores
+    # Of a plan in narrow panels requests are expected to fill one.
+    panels = 1 if builder.machine.widest < WIDTHS[-1] else lanes.panels
+
+    def time(vectors: int) -> float:
+        tiles = panels * heads * of_panel // vectors
+        return -(-tiles // cores) * vectors * _VECTORS[vectors]
+
+    return min((vectors for vectors in _VECTORS if of_panel % vectors == 0), key=time)
+
+
+def _division(gain: Array, bias: Array | None, k: int, epsilon: float, step: float) -> dict[str, Field]:
+    """The fields by which the shorter way divides, where it gives the same bytes; else none."""
+    largest = _SPREAD * k * float(np.max(np.abs(gain)))
+    largest += 0.0 if bias is None else float(np.max(np.abs(bias)))
+    if not HAS_NARROWING or k % 4 or not epsilon >= _LEAST_EPSILON or not are_in_reach(largest, step):
+        return {}
+    inverse = two_part_inverse(step)
+    return {} if inverse is None else {"inverse": inverse[0], "inverse_rest": inverse[1]}
 
 
 def _layer_norm(node: Node, builder: Builder) -> Lowered:
@@ -17,6 +53,7 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
     if gain is None or (bias is not None and bias.array is None):
         return "its gain or bias is not constant"
     x, heads = builder.panel(required(node, 0)), int(node.attrs.get("heads", 1))
+    vectors, addend = _vectors_of_tile(builder, x.lanes, heads), None if bias is None else bias.array
     y = builder.new_panel(node[0].shape)
     writes: list[Buffer] = [*y.buffers]
     zeros = builder.weights.packed(gain, "zeros", np.zeros_like)
@@ -29,31 +66,40 @@ def _layer_norm(node: Node, builder: Builder) -> Lowered:
         "heads": heads,
         "row_bytes": x.lanes.row_bytes,
         "gain": builder.fixed(gain),
-        "bias": builder.fixed(zeros if bias is None or bias.array is None else bias.array),
+        "bias": builder.fixed(zeros if addend is None else addend),
         "epsilon": float(node.attrs["epsilon"]),
         "keeps_mean": int(node.attrs.get("keeps_mean", False)),
+        "vectors": vectors,
     }
     if node.attrs["quantize"] is not None:
         step, zero_point = node.attrs["quantize"]
         quads = builder.new_panel(node[0].shape, quads=True)
         fields |= {"quads": quads.location, "quads_panel": quads.panel_bytes}
         fields |= {"step": float(step), "zero_point": int(zero_point), "rounded": int(node.attrs["rounded"])}
+        fields |= _division(gain, addend, x.k, float(node.attrs["epsilon"]), float(step))
         writes += quads.buffers
         builder.quads[node[1]] = quads
     builder.emit(
         Layer(node.name, node.op, normalize.name),
         normalize,
         Record(NORM, fields),
-        tiles=x.lanes.vectors * heads,
+        tiles=x.lanes.vectors // vectors * heads,
         reads=x.buffers,
         writes=writes,
-        tile_ns=4.0 * x.k / heads,
-        span=Span(x.lanes, per_vector=heads),
+        tile_ns=_VECTOR_NS * vectors * x.k / heads,
+        scratch=MOMENTS,
+        span=_span(x.lanes, vectors, heads),
     )
     builder.panels[node[0]] = y
     if node.attrs["quantize"] is None and heads == 1:
         builder.makers[node[0]] = len(builder.steps) - 1
     return None
+
+
+def _span(lanes: Lanes, vectors: int, heads: int) -> Span:
+    if vectors == 1:
+        return Span(lanes, per_vector=heads)
+    return Span(lanes, per_panel=lanes.width // VECTOR_LANES // vectors * heads)
 
 
 def _softmax(node: Node, builder: Builder) -> Lowered:

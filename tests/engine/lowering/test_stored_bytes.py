@@ -77,12 +77,30 @@ def _added(x: Value) -> list[Value]:
     return [_product(rows, 12, store=False), node("Neg", real)[0]]
 
 
+def _norm(x: Value, *, rounded: bool = False, epsilon: float = 1e-5) -> list[Value]:
+    """Float32 rows normalised, as numbers and as bytes."""
+    source = np.random.default_rng(x.shape[-1])
+    gain, bias = (constant(source.standard_normal(x.shape[-1]).astype(np.float32)) for _ in range(2))
+    attrs: dict[str, Any] = {"epsilon": epsilon, "quantize": (np.float32(0.03), 128), "rounded": rounded}
+    both = node("layer_norm", x, gain, bias, **attrs)
+    return [_product(both[1], 12, store=False), node("Neg", both[0])[0]]
+
+
+def _rounded(x: Value) -> list[Value]:
+    return _norm(x, rounded=True)
+
+
+def _any_numbers(x: Value) -> list[Value]:
+    """Lanes that may be infinite: by the longer way."""
+    return _norm(x, epsilon=0.0)
+
+
 def _results(
-    outputs: list[Value], fed_arrays: dict[Value, Any], family: str
+    outputs: list[Value], fed_arrays: dict[Value, Any], family: str, members: int = 3
 ) -> tuple[list[np.ndarray], Sequence[Any]]:
     graph = Graph(tuple(fed_arrays), tuple(outputs), tuple(f"y{i}" for i in range(len(outputs))))
     team = team_of(2)
-    program = lower(graph, Machine(team.members, 1 << 20, family=family), WeightStore())
+    program = lower(graph, Machine(members, 1 << 20, family=family), WeightStore())
     return run_plan(build(program, team.members), team, list(fed_arrays.values())), program.steps
 
 
@@ -121,3 +139,30 @@ def test_a_kernel_that_hands_on_part_of_a_panel_stores_quads(monkeypatch: pytest
     epilogues = [step.args.fields["epilogue"] for step in steps if step.layer.op == "quantized_linear"]
     assert len(epilogues) == 4
     assert not any(epilogue.fields["finisher"] in FINISHERS_TO_BYTES.values() for epilogue in epilogues)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(("make", "saved"), [(_norm, 1), (_rounded, 1), (_any_numbers, 0)])
+@pytest.mark.parametrize("k", [K, 100, 42])
+@pytest.mark.parametrize(
+    ("shape", "family"), [((1, 3), "sparse4_int8"), ((1, 20), "sparse4_int8"), ((2, 64), "sparse_int8")]
+)
+def test_a_norm_whose_tiles_are_panels_stores_rows(
+    monkeypatch: pytest.MonkeyPatch,
+    make: Any,
+    saved: int,
+    shape: tuple[int, ...],
+    family: str,
+    k: int,
+    members: int,
+) -> None:
+    x, array = fed("x", np.random.default_rng(3).standard_normal((*shape, k)).astype(np.float32))
+    outputs = make(x)
+    stored, steps = _results(outputs, {x: array}, family, members)
+    monkeypatch.setattr(stored_bytes, "_RULES", {})
+    converted, more = _results(outputs, {x: array}, family, members)
+    for one, two in zip(stored, converted, strict=True):
+        np.testing.assert_array_equal(one, two)
+    # One panel of 32 lanes is a tile for each of two cores.
+    are_panels = members == 1 or shape != (1, 20)
+    assert len(more) - len(steps) == (saved if k % 4 == 0 and are_panels else 0)
