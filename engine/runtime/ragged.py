@@ -89,6 +89,8 @@ def _lay_out(plan: Ragged, kept: Array, positions: Array) -> int:
     plan.sequences[:, 0], plan.sequences[:, 1] = first_lane, lengths
     plan.groups[:vectors, :2] = np.repeat(plan.sequences, groups, axis=0)
     plan.groups[:vectors, 2] = np.repeat(np.arange(groups.size), groups)
+    # Of the last panel a step may look at more vectors: without keys.
+    plan.groups[vectors:] = 0
     if plan.takes:
         lane_of = np.zeros(kept.size, np.int64)
         lane_of[positions] = lane

@@ -74,6 +74,7 @@ ATTENTION = np.dtype(
         ("buckets", np.int64),  # int32 for distances from queries to keys: see relative.py
         *((name, np.int64) for name in ("key_positions", "query_positions", "position_bytes")),
         *((name, np.int64) for name in ("q_zero", "k_zero", "v_zero")),  # of operands that are bytes
+        ("vectors", np.int64),  # of sixteen lanes of queries, in a tile of bytes
         ("epilogue", np.int64),
     ],
     align=True,
@@ -292,6 +293,16 @@ def scale_context(a: Any, context: int, factor: Any) -> None:
 
 
 @inner
+def store_context(a: Any, e: Any, context: int, head: int, group: int) -> None:
+    """A finished float32 context, in the forms that the epilogue asks for."""
+    if e.y != 0:
+        y = lane_address(e.y, e.y_panel, e.row_bytes, 16 * group)
+        store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
+    if e.planes != 0:
+        store_bf16(e, context, 64, head * a.depth, a.depth, group, 64)
+
+
+@inner
 def context_place(a: Any, scratch: int) -> int:
     """Behind the scores."""
     place: int = scratch + (a.keys + 15) // 16 * 1024
@@ -360,11 +371,7 @@ def attend_kernel(
                 head_of_queries(a, group, outer, head, block, scratch, context)
             else:
                 fill_with_zeros(context, a.depth)
-            if e.y != 0:
-                y = lane_address(e.y, e.y_panel, e.row_bytes, 16 * group)
-                store_rows(e, context, 64, head * a.depth, a.depth, y, 64)
-            if e.planes != 0:
-                store_bf16(e, context, 64, head * a.depth, a.depth, group, 64)
+            store_context(a, e, context, head, group)
         end(scratch)
 
     return attend

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.jit import Kernel, inner
-from engine.kernels.attention.quantized import ONES, BytePlaces, byte_head, whole_already
+from engine.kernels.attention.byte_heads import BytePlaces, byte_head
 from engine.kernels.attention.rows import attend_kernel
+from engine.kernels.attention.whole import ONES
 from engine.kernels.simd.arithmetic import splat_i32
 from engine.kernels.simd.memory import store_i32
 from engine.kernels.simd.tiles import ROW_BYTES, TILE_BYTES, TILE_MEMORY, TILE_ROWS, tile_unit
@@ -56,11 +57,6 @@ def _queries_place(a: Any, scratch: int) -> int:
 @inner
 def _scores_place(a: Any, scratch: int) -> int:
     return scratch + _SCORES
-
-
-@inner
-def _no_parts(a: Any, scratch: int) -> int:
-    return 0
 
 
 @inner
@@ -174,14 +170,14 @@ def _mix_values(depth: int) -> Callable[..., None]:
     return mix
 
 
-_PLACES = BytePlaces(_queries_place, _scores_place, _no_parts, _probabilities_place, _context_place)
+_PLACES = BytePlaces(_queries_place, _scores_place, _probabilities_place, _context_place)
 
 
 @functools.cache
 def tiled_attention_kernel(depth: int) -> Kernel:
     """The kernel for heads of so many features."""
     unit = tile_unit("s8u8")
-    head = byte_head(_PLACES, _score_keys(), _mix_values(depth), whole_already)
+    head = byte_head(_PLACES, _score_keys(), _mix_values(depth))
     return attend_kernel("attention_u8_tiles", depth, head, _PLACES.context, unit.configure, unit.release)
 
 

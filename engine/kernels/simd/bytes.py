@@ -85,9 +85,12 @@ def _merge_halves(builder: ir.IRBuilder, first: Any, second: Any, lane: int) -> 
     return _shuffled(builder, first, second, index)
 
 
+def _rows_of_sixteen(builder: ir.IRBuilder, quads: Any) -> Any:
+    return _shuffled(builder, quads, quads, (4 * lane + k for k in range(4) for lane in range(16)))
+
+
 def _quads_to_rows_16(builder: ir.IRBuilder, source: Any, target: Any) -> None:
-    quads = load_vector(builder, source, _I32)
-    rows = _shuffled(builder, quads, quads, (4 * lane + k for k in range(4) for lane in range(16)))
+    rows = _rows_of_sixteen(builder, load_vector(builder, source, _I32))
     builder.store(rows, builder.inttoptr(target, _I32.as_pointer()), align=4)
 
 
@@ -126,6 +129,8 @@ quads_to_rows = instruction("void", ("i64", "i64", "i64"), _quads_to_rows)
 # (source, target): 16 or 32 lanes of one row of quads to four rows of as many bytes, in the order of lanes.
 quads_to_rows_16 = instruction("void", ("i64", "i64"), _quads_to_rows_16)
 quads_to_rows_32 = instruction("void", ("i64", "i64"), _quads_to_rows_32)
+# Sixteen lanes of quads: the first byte of each lane, then the second ones, the third, the fourth.
+rows_of_sixteen = instruction(I32, (I32,), _rows_of_sixteen)
 # (four addresses of sixteen bytes): quads, one byte of each.
 gather_sixteen = instruction(I32, ("i64",) * 4, _gather_sixteen)
 # (two addresses of 32 bytes): both, one after the other.

@@ -73,12 +73,14 @@ class _Way:
     scratch   bytes of it
     step_ns   of a multiply-add of sixteen lanes, about
     forms     what makes the forms of q, k and v that the kernel reads
+    by_panel  whether a tile is a head of a panel's queries, else of sixteen
     """
 
     kernel: Kernel
     scratch: int
     step_ns: float
     forms: tuple[Callable[[Builder, Value], Panel], ...]
+    by_panel: bool = False
 
 
 def _vectors(panel: Panel) -> Panel:
@@ -108,9 +110,7 @@ def _way(node: Node, builder: Builder, keys: int, depth: int) -> _Way:
                 kernel, scratch, _STEP_NS / 8, (Builder.quad_panel, Builder.lane_rows, Builder.signed_rows)
             )
         quads, scratch = Builder.quad_panel, quantized_scratch(keys, depth)
-        return _Way(
-            BYTE_KERNELS[tile_rows(depth)], scratch, _STEP_NS / 4, (quads, quads, Builder.signed_rows)
-        )
+        return _Way(BYTE_KERNELS[tile_rows(depth)], scratch, _STEP_NS / 4, (quads,) * 3, by_panel=True)
     if builder.machine.precision == "bf16" and _is_plain(node):
         if bf16_tiled.takes(keys, depth):
             kernel, scratch = bf16_tiled.tiled_bf16_kernel(), bf16_tiled.tiled_scratch(keys, depth)
@@ -204,7 +204,7 @@ def _rounding_fields(node: Node) -> dict[str, Field]:
     return {**fields, "score_multiplier": float(attrs["score_multiplier"])}
 
 
-def _epilogue(node: Node, q: Panel, y: Panel) -> Record:
+def _epilogue(node: Node, q: Panel, y: Panel, keys: int) -> Record:
     fields: dict[str, Field] = {
         **store_fields(node.attrs.get("store")),
         "m": q.k,
@@ -212,7 +212,19 @@ def _epilogue(node: Node, q: Panel, y: Panel) -> Record:
         "y_panel": y.panel_bytes,
         "row_bytes": q.lanes.row_bytes,
     }
-    return Record(EPILOGUE, fields)
+    return Record(EPILOGUE, fields | _packed_fields(node, keys))
+
+
+def _packed_fields(node: Node, keys: int) -> dict[str, Field]:
+    """1 / step of a context that is stored as bytes, where its division is exact by that and no quotient leaves an int32."""
+    store = node.attrs.get("store")
+    if node.op != "quantized_attention" or store is None or store[0] != "quantized":
+        return {}
+    step, largest = float(store[1]), 255.0 * 255.0 * keys * abs(float(node.attrs["context_multiplier"]))
+    # A comparison with NaN is false: such constants go the longer way.
+    if not (2.0**-60 < step < 2.0**60 and largest / step < 2.0**30):
+        return {}
+    return {"inverse": float(np.float32(1) / np.float32(step))}
 
 
 def _emit(
@@ -227,6 +239,8 @@ def _emit(
     q, k, _, y = panels
     keys, depth = sizes
     heads, lanes = node.attrs["heads"], q.lanes
+    vectors = lanes.width // 16 if way.by_panel else 1
+    span = Span(lanes, per_panel=heads) if way.by_panel else Span(lanes, per_vector=heads)
     fields: dict[str, Field | Record] = {
         **{name: panel.location for name, panel in zip("qkv", panels, strict=False)},
         **{f"{name}_panel": panel.panel_bytes for name, panel in zip("qkv", panels, strict=False)},
@@ -240,20 +254,21 @@ def _emit(
         "queries": lanes.inner,
         "keys": keys,
         "tiles": lanes.outer * lanes.pitch // 16 * heads,
+        "vectors": vectors,
         **mask_fields,
         **_rounding_fields(node),
-        "epilogue": _epilogue(node, q, y),
+        "epilogue": _epilogue(node, q, y, keys),
     }
     builder.emit(
         Layer(node.name, node.op, way.kernel.name),
         way.kernel,
         Record(ATTENTION, fields),
-        tiles=lanes.vectors * heads,
+        tiles=lanes.vectors // vectors * heads,
         reads=reads,
         writes=y.buffers,
-        tile_ns=2 * keys * depth * way.step_ns,
+        tile_ns=2 * keys * depth * way.step_ns * vectors,
         scratch=way.scratch,
-        span=Span(lanes, per_vector=heads) if k.lanes == lanes else None,
+        span=span if k.lanes == lanes else None,
     )
 
 
