@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engine.jit import Kernel
+from engine.kernels.attention.quantized import BYTES_KERNELS
+from engine.kernels.attention.rows import ATTENTION
 from engine.kernels.layout import VECTOR_LANES
 from engine.kernels.movement.bytes import TO_BYTES
 from engine.kernels.norm.rows import NORM
@@ -52,6 +54,20 @@ def _by_finisher(step: Step, conversion: Fields) -> Record | None:
     return Record(step.args.dtype, {**step.args.fields, "epilogue": Record(epilogue.dtype, stored)})
 
 
+def _by_heads(step: Step, conversion: Fields) -> Record | None:
+    """Attention of bytes whose tiles are as wide as a panel, with a context that is requantised in whole quads."""
+    fields = step.args.fields
+    epilogue = fields["epilogue"]
+    if step.kernel not in BYTES_KERNELS or not isinstance(epilogue, Record):
+        return None
+    is_whole = fields["vectors"] == int(epilogue.fields["row_bytes"]) // 64  # type: ignore[arg-type]
+    if not is_whole or "inverse" not in epilogue.fields or not _stores(epilogue.fields, "y", conversion):
+        return None
+    stored = {name: field for name, field in epilogue.fields.items() if name not in ("y", "y_panel")}
+    bytes_fields = {"bytes": conversion["y"], "bytes_panel": conversion["y_panel"]}
+    return Record(step.args.dtype, {**fields, **bytes_fields, "epilogue": Record(epilogue.dtype, stored)})
+
+
 def _stores(fields: Fields, name: str, conversion: Fields) -> bool:
     """Whether a record's place is the whole of what the conversion reads."""
     return fields.get(name) == conversion["x"] and fields.get(f"{name}_panel") == conversion["x_panel"]
@@ -68,7 +84,7 @@ def _by_norm(step: Step, conversion: Fields) -> Record | None:
 
 
 # By the record of a step's args.
-_RULES: Mapping[object, Rule] = {PRODUCT: _by_finisher, NORM: _by_norm}
+_RULES: Mapping[object, Rule] = {PRODUCT: _by_finisher, ATTENTION: _by_heads, NORM: _by_norm}
 
 
 def store_bytes(steps: Sequence[Step | HostStep], outputs: Iterable[Tensor]) -> tuple[Step | HostStep, ...]:

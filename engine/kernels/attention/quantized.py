@@ -8,6 +8,7 @@
 
     scratch    queries s8 [depth / 4][16][4] | values less 128 [t / 16][depth][16] | key parts int32 [t to 16]
                | scores [t to 16][16] | probabilities u8 [t / 4 to 4][16][4] | context [depth][16]
+               | quads of the context [depth / 4][lane][4], where it is stored as rows of bytes
 
 A tile is one head of the queries of some vectors of lanes: values and key parts are made once for all of them that look
 at the same keys. What lies between the products is `attention.whole`'s, or `attention.rows`'s where that does not do.
@@ -37,9 +38,10 @@ from engine.kernels.attention.whole import (
     mask_of_keys,
     softmax_of_whole,
 )
+from engine.kernels.layout import WIDTHS
 from engine.kernels.products.epilogue import divided, epilogue_of
 from engine.kernels.simd.arithmetic import least, splat_f32, splat_i32, to_float
-from engine.kernels.simd.bytes import rows_of_sixteen
+from engine.kernels.simd.bytes import quads_to_rows, quads_to_rows_16, quads_to_rows_32, rows_of_sixteen
 from engine.kernels.simd.dot import dot_u8s8
 from engine.kernels.simd.memory import load_i32, store_i32
 from engine.kernels.simd.narrow import HAS_NARROWING, nearest, quads_of_rows
@@ -49,7 +51,7 @@ from engine.kernels.simd.tile import tile_operations
 def quantized_scratch(keys: int, depth: int) -> int:
     """Bytes for one tile."""
     padded = -(-keys // 16) * 16
-    return (16 + 64) * depth + (depth + 4 + 64 + 16) * padded
+    return (16 + 64 + WIDTHS[-1]) * depth + (depth + 4 + 64 + 16) * padded
 
 
 @inner
@@ -158,12 +160,29 @@ def _store_quads(a: Any, e: Any, context: int, y: int, total: Any) -> None:
 
 @inner
 def _store(a: Any, e: Any, context: int, head: int, group: int, total: Any) -> None:
-    if HAS_NARROWING and e.inverse != 0:
+    if a.bytes != 0:
+        quads = context + 64 * a.depth + group % a.vectors * 64
+        _store_quads(a, e, context, quads, total)
+    elif HAS_NARROWING and e.inverse != 0:
         y = lane_address(e.y, e.y_panel, e.row_bytes, 16 * group) + head * (a.depth // 4) * e.row_bytes
         _store_quads(a, e, context, y, total)
     else:
         finish_context(a, context, total)
         store_context(a, e, context, head, group)
+
+
+@inner
+def _store_rows_of_bytes(a: Any, e: Any, quads: int, head: int, panel: int) -> None:
+    """A head's quads of a whole panel as rows of bytes, in the form of its width (see movement/bytes.py)."""
+    width = e.row_bytes // 4
+    y = a.bytes + panel * a.bytes_panel + head * a.depth * width
+    for at in range(0, a.depth * width, 4 * width):
+        if width == 64:
+            quads_to_rows(quads + at, y + at, 64)
+        elif width == 32:
+            quads_to_rows_32(quads + at, y + at)
+        else:
+            quads_to_rows_16(quads + at, y + at)
 
 
 def quantized_attention_kernel(rows: int) -> Kernel:
@@ -182,7 +201,7 @@ def quantized_attention_kernel(rows: int) -> Kernel:
             for group in range(begin, begin + a.vectors):
                 if group * a.heads >= a.tiles:
                     fill_with_zeros(context, a.depth)
-                    store_context(a, e, context, head, group)
+                    _store(a, e, context, head, group, splat_i32(0))
                     continue
                 outer, block = place_of(a, group, blocks)
                 first, keys = keys_of(a, group, outer)
@@ -201,8 +220,12 @@ def quantized_attention_kernel(rows: int) -> Kernel:
                     total = softmax_of_scores(a, outer, head, block, scores, keys, query_sum, probabilities)
                 mix(a, keys, values, probabilities, context)
                 _store(a, e, context, head, group, total)
+            if a.bytes != 0:
+                _store_rows_of_bytes(a, e, context + 64 * a.depth, head, index // a.heads)
 
     return attend
 
 
 KERNELS = {rows: quantized_attention_kernel(rows) for rows in (8, 4, 2, 1)}
+# Those that can store rows of bytes.
+BYTES_KERNELS = frozenset(KERNELS.values()) if HAS_NARROWING else frozenset()

@@ -75,6 +75,8 @@ ATTENTION = np.dtype(
         *((name, np.int64) for name in ("key_positions", "query_positions", "position_bytes")),
         *((name, np.int64) for name in ("q_zero", "k_zero", "v_zero")),  # of operands that are bytes
         ("vectors", np.int64),  # of sixteen lanes of queries, in a tile of bytes
+        ("bytes", np.int64),  # address of the context as rows of bytes, of tiles as wide as a panel; or 0
+        ("bytes_panel", np.int64),
         ("epilogue", np.int64),
     ],
     align=True,

@@ -95,6 +95,23 @@ def _any_numbers(x: Value) -> list[Value]:
     return _norm(x, epsilon=0.0)
 
 
+def _attended(x: Value) -> list[Value]:
+    """Contexts of two heads."""
+    attrs: dict[str, Any] = {
+        "heads": 2,
+        "multiplier": np.float32(2e-4),
+        "score_multiplier": np.float32(1),
+        "context_multiplier": np.float32(2.0**-7),
+        "probability": (np.float32(1 / 255), 0),
+        "scores": None,
+        "zero_masked_rows": False,
+        "store": ("quantized", np.float32(0.02), 128),
+    }
+    zeros = {"q_zero": 120, "k_zero": 128, "v_zero": 131}
+    context = node("quantized_attention", x, x, x, None, **attrs, **zeros)[0]
+    return [_product(context, 12, store=False)]
+
+
 def _results(
     outputs: list[Value], fed_arrays: dict[Value, Any], family: str, members: int = 3
 ) -> tuple[list[np.ndarray], Sequence[Any]]:
@@ -105,7 +122,7 @@ def _results(
 
 
 @pytest.mark.parametrize(
-    ("make", "saved"), [(_chain, 3), (_shared, 1), (_result, 0), (_uneven, 0), (_added, 0)]
+    ("make", "saved"), [(_chain, 3), (_shared, 1), (_result, 0), (_uneven, 0), (_added, 0), (_attended, 1)]
 )
 @pytest.mark.parametrize(
     ("shape", "family"),
@@ -117,6 +134,7 @@ def _results(
         ((1, 40, K), "sparse_int8"),
         ((2, 64, K), "sparse_int8"),
         ((3, 50, K), "sparse_int8"),
+        ((1, 150, K), "sparse_int8"),
     ],
 )
 def test_stored_rows_change_no_bit(
