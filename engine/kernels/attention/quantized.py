@@ -160,12 +160,13 @@ def _store_quads(a: Any, e: Any, context: int, y: int, total: Any) -> None:
 
 @inner
 def _store(a: Any, e: Any, context: int, head: int, group: int, total: Any) -> None:
-    if a.bytes != 0:
-        quads = context + 64 * a.depth + group % a.vectors * 64
+    if HAS_NARROWING and e.inverse != 0:
+        if a.bytes != 0:
+            quads = context + 64 * a.depth + group % a.vectors * 64
+        else:
+            quads = lane_address(e.y, e.y_panel, e.row_bytes, 16 * group)
+            quads += head * (a.depth // 4) * e.row_bytes
         _store_quads(a, e, context, quads, total)
-    elif HAS_NARROWING and e.inverse != 0:
-        y = lane_address(e.y, e.y_panel, e.row_bytes, 16 * group) + head * (a.depth // 4) * e.row_bytes
-        _store_quads(a, e, context, y, total)
     else:
         finish_context(a, context, total)
         store_context(a, e, context, head, group)

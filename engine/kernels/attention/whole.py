@@ -26,9 +26,10 @@ from engine.kernels.simd.arithmetic import (
     to_float,
 )
 from engine.kernels.simd.dot import dot_u8s8
-from engine.kernels.simd.mathematics import LOG2_E, POWER_LOWEST, scaled_powers
+from engine.kernels.simd.mathematics import LOG2_E
 from engine.kernels.simd.memory import load_f32, load_i32, read_f32, store_f32, store_i32, write_i32
 from engine.kernels.simd.narrow import HAS_NARROWING, nearest, quads_of_rows
+from engine.kernels.simd.powers import POWER_LOWEST, scaled_power
 from engine.kernels.simd.tile import TileOperations
 
 ONES = 0x01010101
@@ -147,18 +148,10 @@ def _powers(a: Any, scores: int, keys: int, greatest: Any) -> Any:
     factor = a.multiplier * LOG2_E
     scale, lowest = splat_f32(factor), splat_i32(np.int64(POWER_LOWEST / factor))
     total = splat_f32(np.float32(0))
-    for at in range(scores, scores + (keys + 3) // 4 * 256, 256):
-        x0, x1 = _larger(load_i32(at) - greatest, lowest), _larger(load_i32(at + 64) - greatest, lowest)
-        x2, x3 = (
-            _larger(load_i32(at + 128) - greatest, lowest),
-            _larger(load_i32(at + 192) - greatest, lowest),
-        )
-        e0, e1, e2, e3 = scaled_powers(to_float(x0), to_float(x1), to_float(x2), to_float(x3), scale)
-        store_f32(e0, at)
-        store_f32(e1, at + 64)
-        store_f32(e2, at + 128)
-        store_f32(e3, at + 192)
-        total = total + ((e0 + e1) + (e2 + e3))
+    for at in range(scores, scores + (keys + 3) // 4 * 256, 64):
+        e = scaled_power(to_float(_larger(load_i32(at) - greatest, lowest)), scale)
+        store_f32(e, at)
+        total = total + e
     return total
 
 

@@ -7,7 +7,6 @@ maximum error) and rounded to float32. Errors against float64, over all of float
     decay         1.5 ulp down to exp(-86), 0 below       gelu, gelu_tanh  4e-8 + 2 ulp
     silu          3 ulp above -87, 2e-36 below
     rough_decay   1e-5, relative, down to exp(-87), denormal below
-    scaled_powers 3 ulp
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ _S4, _S5, _S6 = map(_number, (0.0051883273, -0.00080101908, 7.8538513e-05))
 _L0, _L1, _L2, _L3 = map(_number, (-0.00018804533, 1.1295785, 0.63321984, 0.10841862))
 _L4, _L5, _L6, _L7 = map(_number, (-0.025208283, 0.0042045712, -0.0004413382, 2.168699757e-05))
 _T0, _T1, _T2, _T3, _T4 = map(_number, (-0.33333284, 0.13331491, -0.053743489, 0.020650564, -0.0057170214))
-_P1, _P2, _P3, _P4, _P5 = map(_number, (0.693147, 0.24022242, 0.055507336, 0.009671513, 0.0013264727))
 _R1, _R2, _R3, _R4 = map(_number, (0.69312418, 0.24024099, 0.055906426, 0.0095828529))
 # q with exp(-q(x)) = erfc(x / sqrt 2), for 0 <= x <= 5.7.
 _Q0, _Q1, _Q2, _Q3 = map(_number, (-3.1840023e-07, 0.79789305, 0.31825247, 0.036506105))
@@ -62,7 +60,6 @@ _Q4, _Q5, _Q6, _Q7, _Q8 = map(
 )
 _TAIL, _TANH_TAIL = np.float32(5.7), np.float32(12.0)
 _DECAY_LOWEST = np.float32(-86.0)
-POWER_LOWEST = np.float32(-126.0)
 _SILU_BOUND = np.float32(87.0)
 # 2**-126.9: its power of two is -127, which leaves a denormal.
 _ROUGH_LOWEST = np.float32(-126.9 * math.log(2))
@@ -109,39 +106,6 @@ def rough_decay(x: Any) -> Any:
     p = fused_multiply_add(p, r, splat_f32(_R1))
     p = fused_multiply_add(p, r, splat_f32(_ONE))
     return from_bits(bits_of(p) + (bits_of(shifted) << splat_i32(23)))
-
-
-@inner
-def _next_term(p0: Any, p1: Any, p2: Any, p3: Any, r: Any, coefficient: np.float32) -> Any:
-    c = splat_f32(coefficient)
-    p0, p1 = fused_multiply_add(p0, r[0], c), fused_multiply_add(p1, r[1], c)
-    return p0, p1, fused_multiply_add(p2, r[2], c), fused_multiply_add(p3, r[3], c)
-
-
-@inner
-def _times_power(p: Any, shifted: Any) -> Any:
-    return from_bits(bits_of(p) + (bits_of(shifted) << splat_i32(23)))
-
-
-@inner
-def scaled_powers(x0: Any, x1: Any, x2: Any, x3: Any, factor: Any) -> Any:
-    """2**(x factor) of four vectors, for products from -126 to 0; exactly 1 at 0.
-
-    Step by step for all four: one after the other, their chains of dependent steps would leave half of the pipes idle.
-    """
-    magic = splat_f32(MAGIC)
-    s0, s1 = fused_multiply_add(x0, factor, magic), fused_multiply_add(x1, factor, magic)
-    s2, s3 = fused_multiply_add(x2, factor, magic), fused_multiply_add(x3, factor, magic)
-    n0, n1, n2, n3 = magic - s0, magic - s1, magic - s2, magic - s3
-    r0, r1 = fused_multiply_add(x0, factor, n0), fused_multiply_add(x1, factor, n1)
-    r = r0, r1, fused_multiply_add(x2, factor, n2), fused_multiply_add(x3, factor, n3)
-    highest = splat_f32(_P5)
-    p0, p1, p2, p3 = _next_term(highest, highest, highest, highest, r, _P4)
-    p0, p1, p2, p3 = _next_term(p0, p1, p2, p3, r, _P3)
-    p0, p1, p2, p3 = _next_term(p0, p1, p2, p3, r, _P2)
-    p0, p1, p2, p3 = _next_term(p0, p1, p2, p3, r, _P1)
-    p0, p1, p2, p3 = _next_term(p0, p1, p2, p3, r, _ONE)
-    return _times_power(p0, s0), _times_power(p1, s1), _times_power(p2, s2), _times_power(p3, s3)
 
 
 @inner

@@ -12,8 +12,7 @@ from scipy import special
 from engine.jit import kernel
 from engine.kernels.elementwise.panel import PANEL, UNARY_KERNELS, panel_of
 from engine.kernels.row import aligned
-from engine.kernels.simd.arithmetic import splat_f32
-from engine.kernels.simd.mathematics import scaled_powers, silu
+from engine.kernels.simd.mathematics import silu
 from engine.kernels.simd.memory import load_f32, store_f32
 
 # Name, function in float64, bound in ULP of the result (or absolute, below the smallest normal).
@@ -65,32 +64,6 @@ def _silu_of_vectors(args: int, tile_begin: int, tile_end: int, scratch: int) ->
     e = panel_of(args)
     for at in range(64 * tile_begin, 64 * tile_end, 64):
         store_f32(silu(load_f32(e.a + at)), e.y + at)
-
-
-_FACTOR = np.float32(0.01)
-
-
-@kernel("test_scaled_powers")
-def _powers_of_vectors(args: int, tile_begin: int, tile_end: int, scratch: int) -> None:
-    e = panel_of(args)
-    for at in range(256 * tile_begin, 256 * tile_end, 256):
-        x, y, factor = e.a + at, e.y + at, splat_f32(_FACTOR)
-        p = scaled_powers(load_f32(x), load_f32(x + 64), load_f32(x + 128), load_f32(x + 192), factor)
-        store_f32(p[0], y)
-        store_f32(p[1], y + 64)
-        store_f32(p[2], y + 128)
-        store_f32(p[3], y + 192)
-
-
-def test_scaled_powers_are_within_their_bound() -> None:
-    source, result = aligned(64 * 1000, np.float32), aligned(64 * 1000, np.float32)
-    source[:] = np.append(np.linspace(-12599, 0, source.size - 1), 0)
-    args = np.zeros(1, PANEL)
-    args["a"], args["y"] = source.ctypes.data, result.ctypes.data
-    call(_powers_of_vectors, args, 0, 1000)
-    exact = np.exp2(source.astype(np.float64) * float(_FACTOR))
-    assert (np.abs(result - exact) <= 3 * np.spacing(exact.astype(np.float32))).all()
-    assert result[-1] == 1
 
 
 def test_silu_is_within_its_bound() -> None:
