@@ -1,4 +1,4 @@
-"""attention and quantized_attention: one step for all heads, sixteen queries a tile."""
+"""attention and quantized_attention: one step for all heads, a tile of sixteen queries or, of bytes, of a panel."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Way:
     scratch   bytes of it
     step_ns   of a multiply-add of sixteen lanes, about
     forms     what makes the forms of q, k and v that the kernel reads
-    by_panel  whether a tile is a head of a panel's queries, else of sixteen
+    by_panel  whether a tile may be a head of all queries of a panel, else of sixteen
     """
 
     kernel: Kernel
@@ -239,8 +239,10 @@ def _emit(
     q, k, _, y = panels
     keys, depth = sizes
     heads, lanes = node.attrs["heads"], q.lanes
-    vectors = lanes.width // 16 if way.by_panel else 1
-    span = Span(lanes, per_panel=heads) if way.by_panel else Span(lanes, per_vector=heads)
+    # Every member should have a tile: what a panel's share is then made for each sixteen.
+    is_whole = way.by_panel and lanes.panels * heads >= builder.machine.members
+    vectors = lanes.width // 16 if is_whole else 1
+    span = Span(lanes, per_panel=heads) if is_whole else Span(lanes, per_vector=heads)
     fields: dict[str, Field | Record] = {
         **{name: panel.location for name, panel in zip("qkv", panels, strict=False)},
         **{f"{name}_panel": panel.panel_bytes for name, panel in zip("qkv", panels, strict=False)},

@@ -83,7 +83,10 @@ def _operands(shape: tuple[int, ...]) -> list[Array]:
     ]
 
 
-def _run(operands: list[Array], mask: Array | None, heads: int, members: int = 2, **changed: Any) -> Array:
+def _run(
+    operands: list[Array], mask: Array | None, heads: int, members: int = 2, expected: int = 2, **changed: Any
+) -> Array:
+    """By so many members, of a plan for `expected` of them."""
     inputs = [graph_input(n, U8, array.shape) for n, array in zip("qkv", operands, strict=True)]
     arrays = list(operands)
     if mask is not None:
@@ -103,7 +106,7 @@ def _run(operands: list[Array], mask: Array | None, heads: int, members: int = 2
     y = node("quantized_attention", *inputs, *[None] * (mask is None), **options)[0]
     team = team_of(members)
     plan = build(
-        lower(Graph(tuple(inputs), (y,), ("y",)), Machine(team.members, 1 << 20, "f32"), WeightStore()),
+        lower(Graph(tuple(inputs), (y,), ("y",)), Machine(expected, 1 << 20, "f32"), WeightStore()),
         team.members,
     )
     return np.array(run_plan(plan, team, arrays)[0])
@@ -187,3 +190,11 @@ def test_a_sequence_alone_gives_what_it_gives_in_a_batch() -> None:
     for i in range(3):
         alone = _run([np.ascontiguousarray(x[i : i + 1]) for x in operands], None, 3, members=1)
         assert np.array_equal(whole[i], alone[0])
+
+
+@pytest.mark.parametrize("store", STORES[:2], ids=["f32", "quantized"])
+def test_tiles_of_sixteen_queries_give_what_those_of_a_panel_give(store: Any) -> None:
+    operands = _operands((2, 70, 70, 3, 64))
+    mask = _mask("hidden", 2, 70, 70)
+    few, many = (_run(operands, mask, 3, store=store, expected=n) for n in (2, 64))
+    assert np.array_equal(few, many)

@@ -96,9 +96,9 @@ def _any_numbers(x: Value) -> list[Value]:
 
 
 def _attended(x: Value) -> list[Value]:
-    """Contexts of two heads."""
+    """Contexts of four heads."""
     attrs: dict[str, Any] = {
-        "heads": 2,
+        "heads": 4,
         "multiplier": np.float32(2e-4),
         "score_multiplier": np.float32(1),
         "context_multiplier": np.float32(2.0**-7),
