@@ -21,6 +21,16 @@ Messages have three parts: what happened, where, what to do next.
 from __future__ import annotations
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another package says first, or of a file: for our messages of one line."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # A line that ends so says nothing without those it announces.
+    count = next((count for count, line in enumerate(lines, 1) if not line.endswith(":")), len(lines))
+    return " ".join(lines[:count]).rstrip(".") or type(error).__name__
+
+
 class SparselaneError(Exception):
     """Root of all errors that the engine, the pipelines and the server raise on purpose."""
 

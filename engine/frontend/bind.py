@@ -11,13 +11,13 @@ from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
-from engine.errors import ModelError, SparselaneError, TensorError
+from engine.errors import ModelError, SparselaneError, TensorError, first_line
 from engine.frontend.control import take_branch, unroll
 from engine.frontend.foreign import RANDOM, foreign
 from engine.frontend.form import Call, Form, NotStaticError, Values
 from engine.frontend.forms import FORMS
 from engine.frontend.mapped import check_unchanged
-from engine.frontend.model import DAMAGE, Body, Model, ModelInput, Operation, first_line
+from engine.frontend.model import DAMAGE, Body, Model, ModelInput, Operation
 from engine.graph import OPS, Graph, Value, graph_input
 
 

@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, ValueInfoProto, helper, inliner, numpy_helper
 
-from engine.errors import ModelError, ModelNotFoundError, SparselaneError, UnsupportedOpError
+from engine.errors import ModelError, ModelNotFoundError, SparselaneError, UnsupportedOpError, first_line
 from engine.frontend.external_data import read_external
 from engine.frontend.forms import FORMS
 from engine.frontend.mapped import WeightFile, read_weights
@@ -24,7 +24,6 @@ from engine.frontend.model import (
     ModelFacts,
     ModelInput,
     ModelOutput,
-    first_line,
     is_known,
     numpy_dtype,
     read_body,
@@ -87,8 +86,9 @@ def _decode(source: _Source) -> Model:
     opsets = _opsets(proto, name)
     # The checker's needs change what the file says of its outputs.
     outputs = tuple(map(_output, proto.graph.output))
-    _check(proto, arrays, name)
+    # Before the checker, which would refuse them without their names.
     inputs = tuple(_input(entry, name) for entry in proto.graph.input if entry.name not in arrays)
+    _check(proto, arrays, name)
     body = read_body(proto.graph, arrays, opsets)
     files = tuple(source.files.values())
     return Model(name, inputs, body, opsets, proto.ir_version, outputs, _facts(proto), files)
@@ -191,7 +191,7 @@ def _check(proto: onnx.ModelProto, arrays: dict[str, Array], name: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
-        message = f"{name} is not a valid ONNX model: {first_line(error)}"
+        message = f"{name} is not a valid ONNX model: {first_line(error)}."
         raise ModelError(message) from error
     del proto.graph.input[count:]
 
@@ -209,6 +209,13 @@ def _opsets(proto: onnx.ModelProto, name: str) -> dict[str, int]:
     if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
         message = (
             f"{name} uses opset {opsets['']}; the oldest supported is {OLDEST_OPSET}. Export the model again."
+        )
+        raise UnsupportedOpError(message)
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", OLDEST_OPSET) > newest:
+        message = (
+            f"{name} uses opset {opsets['']}; the installed onnx {onnx.__version__} knows those up to {newest}. "
+            "Export the model for one of these, or upgrade onnx."
         )
         raise UnsupportedOpError(message)
     _refuse_unknown(proto.graph, opsets)
@@ -240,7 +247,7 @@ def _refuse_unknown(graph: onnx.GraphProto, opsets: dict[str, int]) -> None:
         else:
             known, reason = False, "its domain is not read"
         if not known:
-            raise unsupported(node.op_type, domain, node.name, opsets, reason)
+            raise unsupported(node.op_type, domain, node.name or "".join(node.output[:1]), opsets, reason)
         for entry in node.attribute:
             _refuse_unknown(entry.g, opsets)
 
@@ -250,8 +257,12 @@ def _input(entry: ValueInfoProto, name: str) -> ModelInput:
         message = f"{name}: input {entry.name!r} is not a tensor; only tensors can be fed."
         raise ModelError(message)
     tensor: Any = entry.type.tensor_type
-    if not tensor.HasField("shape"):
-        message = f"{name}: input {entry.name!r} has no declared rank; export the model with one."
+    if tensor.elem_type == TensorProto.STRING:
+        message = f"{name}: input {entry.name!r} is text; only numbers can be fed. Cut the model behind its tokenizer."
+        raise ModelError(message)
+    if not tensor.elem_type or not tensor.HasField("shape"):
+        lacking = "rank" if tensor.elem_type else "type"
+        message = f"{name}: input {entry.name!r} has no declared {lacking}; export the model with one."
         raise ModelError(message)
     return ModelInput(entry.name, numpy_dtype(tensor.elem_type), _dims(tensor))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,22 @@ class Form:
 
 class NotStaticError(Exception):
     """A parameter that decides a shape depends on data: the operation is left to the reference."""
+
+
+def from_front(axis: int, rank: int) -> int:
+    """`axis` counted from the front; a scalar counts as one element. Raises ValueError where there is none such."""
+    rank = max(rank, 1)
+    if not -rank <= axis < rank:
+        message = f"axis {axis} is outside of rank {rank}"
+        raise ValueError(message)
+    return axis % rank
+
+
+def need_numbers(name: str, numbers: Sequence[float], count: int) -> None:
+    """Raise ValueError unless there are `count` numbers of this name."""
+    if len(numbers) != count:
+        message = f"{name} of {list(numbers)} should be {count} numbers"
+        raise ValueError(message)
 
 
 def static(value: Value) -> Array:

@@ -19,7 +19,16 @@ OLDEST_OPSET = 7
 # The extensions of ONNX Runtime: no schemas in the onnx package; forms/contrib.py says which we read.
 CONTRIB = "com.microsoft"
 # What decoding or folding raises on content that the checker lets through and no writer makes.
-DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    onnx.shape_inference.InferenceError,
+)
 
 
 @dataclass(frozen=True)
@@ -219,9 +228,3 @@ def numpy_dtype(element: int) -> np.dtype[Any]:
     if element == TensorProto.UNDEFINED:
         raise KeyError(element)
     return np.dtype(helper.tensor_dtype_to_np_dtype(element))
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another package says first: messages of ours are one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from engine.errors import InternalError, TensorError
+from engine.errors import InternalError, ModelError, SparselaneError, TensorError, first_line
 from engine.graph.ir import Array, Graph, Node, Value
 from engine.graph.ops import OPS
 
@@ -14,8 +14,19 @@ from engine.graph.ops import OPS
 def evaluate_node(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
     """Outputs of one node for the given input arrays (None where an optional input is absent).
 
-    Raises InternalError for an operator without a meaning.
+    Raises InternalError for an operator without a meaning, ModelError where it cannot take these arrays.
     """
+    try:
+        return _evaluated(node, arrays)
+    except SparselaneError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        where = f'node "{node.name}" ({node.attrs.get("onnx_op", node.op)})'
+        message = f"{where} does not fit its inputs: {first_line(error)}. Check what is fed, or the model."
+        raise ModelError(message) from error
+
+
+def _evaluated(node: Node, arrays: Sequence[Array | None]) -> tuple[Array, ...]:
     if node.op == "foreign":
         return tuple(np.asarray(array) for array in node.attrs["run"](list(arrays)))
     row = OPS.get(node.op)
@@ -40,7 +51,7 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
             arrays[Value(node)] = node.attrs["value"]
         if node.op in ("Constant", "Input"):
             continue
-        results = evaluate_node(node, [None if value is None else arrays[value] for value in node.inputs])
+        results = _evaluated(node, [None if value is None else arrays[value] for value in node.inputs])
         arrays.update((Value(node, index), result) for index, result in enumerate(results))
         for source in node.inputs:
             if source is not None:

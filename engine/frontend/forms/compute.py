@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.frontend.form import Call, Form, Values
+from engine.frontend.form import Call, Form, Values, from_front, need_numbers
+
+Numbers = tuple[int, ...]
 
 
 def _softmax(call: Call) -> Values | None:
     x, rank = call.input(0), len(call.input(0).shape)
-    axis = call.attrs["axis"] % max(rank, 1)
+    axis = from_front(call.attrs["axis"], rank)
     if call.operation.version >= 13 or axis == rank - 1:
         return (call.emit(call.operation.op, x, axis=axis),)
     # Below opset 13 everything from `axis` on is one row.
@@ -30,18 +32,18 @@ def _reduce(call: Call) -> Values | None:
                 else (x,)
             )
         axes = tuple(range(len(x.shape)))
-    axes = tuple(sorted(axis % max(len(x.shape), 1) for axis in axes)) if x.shape else ()
+    axes = tuple(sorted(from_front(axis, len(x.shape)) for axis in axes)) if x.shape else ()
     return (call.emit(call.operation.op, x, axes=axes, keepdims=call.attrs["keepdims"]),)
 
 
 def _extreme(call: Call) -> Values | None:
-    attrs = {**call.attrs, "axis": call.attrs["axis"] % len(call.input(0).shape)}
+    attrs = {**call.attrs, "axis": from_front(call.attrs["axis"], len(call.input(0).shape))}
     return (call.emit(call.operation.op, call.input(0), **attrs),)
 
 
 def _layer_normalization(call: Call) -> Values | None:
     x = call.input(0)
-    attrs = {"axis": call.attrs["axis"] % len(x.shape), "epsilon": call.attrs["epsilon"]}
+    attrs = {"axis": from_front(call.attrs["axis"], len(x.shape)), "epsilon": call.attrs["epsilon"]}
     names = call.operation.outputs
     wanted = max(place for place, name in enumerate(names, 1) if name)
     results = call.emit_all("LayerNormalization", *call.inputs, **attrs, outputs=wanted)
@@ -59,7 +61,7 @@ def _lp_normalization(call: Call) -> Values | None:
     x, p = call.input(0), call.attrs["p"]
     if p not in (1, 2) or x.dtype != np.float32:
         return None
-    norm = call.emit(f"ReduceL{p}", x, axes=(call.attrs["axis"] % len(x.shape),), keepdims=1)
+    norm = call.emit(f"ReduceL{p}", x, axes=(from_front(call.attrs["axis"], len(x.shape)),), keepdims=1)
     nothing, one = (call.constant(np.asarray(number, np.float32)) for number in (0, 1))
     divisor = call.emit("Where", call.emit("Equal", norm, nothing), one, norm)
     return (call.emit("Div", x, divisor),)
@@ -73,13 +75,31 @@ def _clip(call: Call) -> Values | None:
     return (call.emit("Clip", x, low, high),)
 
 
-def _window(call: Call, kernel: tuple[int, ...]) -> dict[str, Any]:
+def _need_window(call: Call, kernel: Numbers, strides: Numbers, dilations: Numbers, pads: Numbers) -> None:
+    """Raise ValueError unless the window has numbers for every axis of the image."""
+    count = len(call.input(0).shape) - 2
+    for name, numbers in (("kernel", kernel), ("strides", strides), ("dilations", dilations)):
+        need_numbers(name, numbers, count)
+        if any(number < 1 for number in numbers):
+            message = f"{name} of {list(numbers)} should be at least 1"
+            raise ValueError(message)
+    need_numbers("pads", pads, 2 * count)
+
+
+AUTOMATIC_PADDING = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def _window(call: Call, kernel: Numbers) -> dict[str, Any]:
     """Attributes of a sliding window: every number there, automatic padding as explicit pads."""
     attrs = call.attrs
     count = len(kernel)
     strides, dilations = (tuple(attrs.get(name) or (1,) * count) for name in ("strides", "dilations"))
     auto = attrs.get("auto_pad", "NOTSET")
+    if auto not in AUTOMATIC_PADDING:
+        message = f"auto_pad is {auto!r}; it must be one of {', '.join(AUTOMATIC_PADDING)}"
+        raise ValueError(message)
     pads = tuple(attrs.get("pads") or (0,) * (2 * count))
+    _need_window(call, kernel, strides, dilations, pads)
     if auto.startswith("SAME"):
         sizes = call.input(0).shape[2:]
         totals = [

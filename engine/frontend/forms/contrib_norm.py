@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.frontend.form import Call, Form, Values
+from engine.frontend.form import Call, Form, Values, from_front
 from engine.graph import Value
 
 
@@ -38,7 +38,7 @@ def _wanted(call: Call, results: tuple[Value | None, ...]) -> Values | None:
 
 def _layer_normalization(call: Call) -> Values | None:
     x = call.input(0)
-    axis = int(call.attrs.get("axis", -1)) % len(x.shape)
+    axis = from_front(int(call.attrs.get("axis", -1)), len(x.shape))
     epsilon = float(call.attrs.get("epsilon", 1e-5))
     y = call.emit(
         "LayerNormalization",
@@ -71,7 +71,7 @@ def _skip_simplified(call: Call) -> Values | None:
 
 def _simplified(call: Call) -> Values | None:
     x = call.input(0)
-    if int(call.attrs.get("axis", -1)) % len(x.shape) != len(x.shape) - 1:
+    if from_front(int(call.attrs.get("axis", -1)), len(x.shape)) != len(x.shape) - 1:
         return None
     return _wanted(call, (_root_mean_square(call, x, call.input(1), float(call.attrs.get("epsilon", 1e-5))),))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.frontend.form import Call, Form, Values
+from engine.frontend.form import Call, Form, Values, from_front
 from engine.frontend.forms.compute import pool_attributes
 from engine.frontend.forms.quantization import dequantize_form, quantize_form
 from engine.graph import Value
@@ -56,7 +56,7 @@ def _unary(op: str) -> Callable[[Call], Values | None]:
 
 def _softmax(call: Call) -> Values | None:
     x = _real(call, 0)
-    axis = int(call.attrs.get("axis", -1)) % len(x.shape)
+    axis = from_front(int(call.attrs.get("axis", -1)), len(x.shape))
     if int(call.attrs.get("opset", 13)) < 13 and axis != len(x.shape) - 1:
         return None
     return (_rounded(call, call.emit("Softmax", x, axis=axis), 3, call.input(0).dtype),)
@@ -64,7 +64,7 @@ def _softmax(call: Call) -> Values | None:
 
 def _concat(call: Call) -> Values | None:
     parts = [_real(call, place) for place in range(2, len(call.inputs), 3)]
-    axis = int(call.attrs["axis"]) % len(parts[0].shape)
+    axis = from_front(int(call.attrs["axis"]), len(parts[0].shape))
     y = call.emit("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
     return (_rounded(call, y, 0, call.input(2).dtype),)
 

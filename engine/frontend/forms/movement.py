@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.frontend.form import Call, Form, NotStaticError, Values, static
+from engine.frontend.form import Call, Form, NotStaticError, Values, from_front, need_numbers, static
 from engine.graph import Value
 
 
 def _transpose(call: Call) -> Values | None:
     x = call.input(0)
     perm = tuple(int(axis) for axis in call.attrs.get("perm", range(len(x.shape))[::-1]))
+    need_numbers("perm", perm, len(x.shape))
     return (x,) if perm == tuple(range(len(perm))) else (call.emit("Transpose", x, perm=perm),)
 
 
@@ -21,7 +22,7 @@ def _slice(call: Call) -> Values | None:
         raise NotStaticError
     axes = call.parameter("axes", 3) or tuple(range(len(starts)))
     steps = call.parameter("steps", 4) or (1,) * len(starts)
-    axes = tuple(axis % len(x.shape) for axis in axes)
+    axes = tuple(from_front(axis, len(x.shape)) for axis in axes)
     windows = [
         slice(start, end, step).indices(x.shape[axis])
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
@@ -40,12 +41,15 @@ def sliced(call: Call, x: Value, axes: tuple[int, ...], windows: list[tuple[int,
 
 def _split(call: Call) -> Values | None:
     x = call.input(0)
-    axis = call.attrs["axis"] % len(x.shape)
+    axis = from_front(call.attrs["axis"], len(x.shape))
     count = len(call.operation.outputs)
     sizes = call.parameter("split", 1)
     if sizes is None:
         whole = -(-x.shape[axis] // count)
         sizes = tuple(min(whole, x.shape[axis] - whole * part) for part in range(count))
+    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != count:
+        message = f"parts of {list(sizes)} are no split of {x.shape[axis]} into {count}"
+        raise ValueError(message)
     ends = np.cumsum(sizes).tolist()
     return tuple(
         sliced(call, x, (axis,), [(end - size, end, 1)]) for size, end in zip(sizes, ends, strict=True)
@@ -54,13 +58,13 @@ def _split(call: Call) -> Values | None:
 
 def _concat(call: Call) -> Values | None:
     values = [value for value in call.inputs if value is not None]
-    axis = call.attrs["axis"] % len(values[0].shape)
+    axis = from_front(call.attrs["axis"], len(values[0].shape))
     return (values[0],) if len(values) == 1 else (call.emit("Concat", *values, axis=axis),)
 
 
 def _gather(call: Call) -> Values | None:
     table, indices = call.input(0), call.input(1)
-    axis = call.attrs["axis"] % len(table.shape)
+    axis = from_front(call.attrs["axis"], len(table.shape))
     return (call.emit(call.operation.op, table, indices, axis=axis),)
 
 
@@ -77,7 +81,12 @@ def _expand(call: Call) -> Values | None:
 
 
 def _tile(call: Call) -> Values | None:
-    return (call.emit("Tile", call.input(0), repeats=tuple(int(count) for count in static(call.input(1)))),)
+    x, repeats = call.input(0), tuple(int(count) for count in static(call.input(1)))
+    need_numbers("repeats", repeats, len(x.shape))
+    return (call.emit("Tile", x, repeats=repeats),)
+
+
+PADDING_MODES = ("constant", "reflect", "edge", "wrap")
 
 
 def _pad(call: Call) -> Values | None:
@@ -92,9 +101,14 @@ def _pad(call: Call) -> Values | None:
     if axes is not None:
         whole = [0] * (2 * len(x.shape))
         for place, axis in enumerate(axes):
-            whole[axis % len(x.shape)] = pads[place]
-            whole[axis % len(x.shape) + len(x.shape)] = pads[place + len(axes)]
+            front = from_front(axis, len(x.shape))
+            whole[front] = pads[place]
+            whole[front + len(x.shape)] = pads[place + len(axes)]
         pads = tuple(whole)
+    if call.attrs["mode"] not in PADDING_MODES:
+        message = f"mode is {call.attrs['mode']!r}; it must be one of {', '.join(PADDING_MODES)}"
+        raise ValueError(message)
+    need_numbers("pads", pads, 2 * len(x.shape))
     if not any(pads):
         return (x,)
     return (call.emit("Pad", x, value, pads=pads, mode=call.attrs["mode"]),)
@@ -120,9 +134,11 @@ def _resized(call: Call, modes: dict[str, str]) -> Value:
     given = call.optional(place)
     scales = [] if given is None else static(given).astype(np.float64).tolist()
     if scales:
+        need_numbers("scales", scales, len(x.shape))
         shape = tuple(int(np.floor(size * scale)) for size, scale in zip(x.shape, scales, strict=True))
     else:
         shape = tuple(int(size) for size in static(call.input(3)))
+        need_numbers("sizes", shape, len(x.shape))
         scales = [after / before for after, before in zip(shape, x.shape, strict=True)]
     return call.emit("Resize", x, shape=shape, scales=tuple(scales), **modes)
 

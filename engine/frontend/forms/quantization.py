@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from engine.frontend.form import Call, Form, Values
+from engine.frontend.form import Call, Form, Values, from_front
 from engine.frontend.model import numpy_dtype
 from engine.graph import Node, Value, constant
 
@@ -18,11 +18,11 @@ _wide: WeakKeyDictionary[Node, Value] = WeakKeyDictionary()
 
 def _axis(call: Call) -> dict[str, Any]:
     if call.attrs.get("block_size"):
-        axis = call.attrs["axis"] % len(call.input(0).shape)
+        axis = from_front(call.attrs["axis"], len(call.input(0).shape))
         return {"axis": axis, "block_size": call.attrs["block_size"]}
     # With one scale for all, the axis says nothing, and x may be of any rank.
     whole = not call.input(1).shape or call.input(1).shape == (1,)
-    return {"axis": 0 if whole else call.attrs.get("axis", 1) % len(call.input(0).shape)}
+    return {"axis": 0 if whole else from_front(call.attrs.get("axis", 1), len(call.input(0).shape))}
 
 
 def quantize_form(call: Call) -> Values | None:

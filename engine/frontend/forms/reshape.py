@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.frontend.form import Call, Form, Values, static
+from engine.frontend.form import Call, Form, Values, from_front, static
 from engine.frontend.model import numpy_dtype
 from engine.graph import Value
 
@@ -21,6 +21,9 @@ def _reshape(call: Call) -> Values | None:
     x = call.input(0)
     wanted = [int(size) for size in static(call.input(1))]
     if not call.attrs.get("allowzero", 0):
+        if 0 in wanted[len(x.shape) :]:
+            message = f"a 0 in {wanted} stands for no size of {list(x.shape)}"
+            raise ValueError(message)
         wanted = [x.shape[axis] if size == 0 else size for axis, size in enumerate(wanted)]
     if -1 in wanted:
         others = int(np.prod([size for size in wanted if size != -1]))
@@ -30,14 +33,17 @@ def _reshape(call: Call) -> Values | None:
 
 def _flatten(call: Call) -> Values | None:
     shape, axis = call.input(0).shape, call.attrs["axis"]
-    axis = axis + len(shape) if axis < 0 else axis
+    # The end of the shape is a place to cut at, too.
+    axis = len(shape) if axis == len(shape) else from_front(axis, len(shape))
     return reshaped(call, (int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))))
 
 
 def _squeeze(call: Call) -> Values | None:
     shape, axes = call.input(0).shape, call.parameter("axes", 1)
     dropped = (
-        {axis % len(shape) for axis in axes} if axes else {a for a, size in enumerate(shape) if size == 1}
+        {from_front(axis, len(shape)) for axis in axes}
+        if axes
+        else {a for a, size in enumerate(shape) if size == 1}
     )
     return reshaped(call, tuple(size for axis, size in enumerate(shape) if axis not in dropped))
 
@@ -45,7 +51,10 @@ def _squeeze(call: Call) -> Values | None:
 def _unsqueeze(call: Call) -> Values | None:
     rest, axes = list(call.input(0).shape), call.parameter("axes", 1) or ()
     rank = len(rest) + len(axes)
-    added = {axis % rank for axis in axes}
+    added = {from_front(axis, rank) for axis in axes}
+    if len(added) != len(axes):
+        message = f"axes {list(axes)} name one place twice"
+        raise ValueError(message)
     return reshaped(call, tuple(1 if axis in added else rest.pop(0) for axis in range(rank)))
 
 

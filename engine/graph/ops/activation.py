@@ -8,7 +8,17 @@ import numpy as np
 import scipy
 
 from engine.graph.ir import Array
-from engine.graph.ops._row import Attrs, Op, broadcast_shape, first_dtype, first_shape, one
+from engine.graph.ops._row import (
+    Attrs,
+    DType,
+    Inputs,
+    Op,
+    broadcast_shape,
+    first_dtype,
+    first_shape,
+    need,
+    one,
+)
 
 
 def sigmoid(x: Array) -> Array:
@@ -30,6 +40,12 @@ def gelu_tanh(x: Array) -> Array:
 
 def _gelu(attrs: Attrs, x: Array) -> tuple[Array, ...]:
     return (gelu_tanh(x) if attrs.get("approximate") == "tanh" else gelu_erf(x),)
+
+
+def _gelu_dtype(attrs: Attrs, inputs: Inputs) -> tuple[DType, ...]:
+    form = attrs.get("approximate", "none")
+    need(form in ("none", "tanh"), f"approximate is {form!r}; it must be none or tanh")
+    return first_dtype(attrs, inputs)
 
 
 def _elu(attrs: Attrs, x: Array) -> tuple[Array, ...]:
@@ -84,18 +100,17 @@ PLAIN: dict[str, Callable[..., Array]] = {
 WITH_ATTRIBUTES = {
     "Celu": _celu,
     "Elu": _elu,
-    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "LeakyRelu": _leaky_relu,
     "Selu": _selu,
     "Swish": _swish,
     "ThresholdedRelu": _thresholded_relu,
-    "gelu": _gelu,
 }
 
 ROWS = (
     *(Op(name, one(f), first_dtype, first_shape, elementwise=True) for name, f in PLAIN.items()),
     *(Op(name, f, first_dtype, first_shape, elementwise=True) for name, f in WITH_ATTRIBUTES.items()),
+    *(Op(name, _gelu, _gelu_dtype, first_shape, elementwise=True) for name in ("Gelu", "gelu")),
     Op("Clip", one(_clip), first_dtype, broadcast_shape, (1, 3), elementwise=True),
     Op(
         "PRelu",

@@ -145,6 +145,10 @@ def _filled_shape(_attrs: Attrs, inputs: Inputs) -> tuple[Shape | None, ...]:
 
 def _range_shape(_attrs: Attrs, inputs: Inputs) -> tuple[Shape | None, ...]:
     ends = [given(inputs, index).array for index in range(3)]
+    need(
+        all(math.prod(value.shape) == 1 for value in present(inputs)),
+        "start, limit and step are one number each",
+    )
     if any(end is None for end in ends):
         return (None,)
     start, limit, delta = (end.item() for end in ends if end is not None)

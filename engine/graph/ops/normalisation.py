@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from engine.graph.ir import Array
-from engine.graph.ops._row import FLOAT32, Attrs, DType, Inputs, Op, Shape, first_dtype, first_shape, given
+from engine.graph.ops._row import (
+    FLOAT32,
+    Attrs,
+    DType,
+    Inputs,
+    Op,
+    Shape,
+    first_dtype,
+    first_shape,
+    given,
+    need,
+    present,
+)
 
 
 def softmax(x: Array, axis: int) -> Array:
@@ -55,12 +67,23 @@ def _layer_dtypes(attrs: Attrs, inputs: Inputs) -> tuple[DType, ...]:
 
 def _layer_shapes(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     shape = given(inputs, 0).shape
+    for value in present(inputs)[1:]:
+        fits = np.broadcast_shapes(value.shape, shape) == shape
+        need(fits, f"gain or bias of shape {list(value.shape)} does not fit {list(shape)}")
     rows = shape[: attrs["axis"]] + (1,) * (len(shape) - attrs["axis"])
     return (shape, rows, rows)[: attrs.get("outputs", 1)]
 
 
 def _channels(array: Array, rank: int) -> Array:
     return array.reshape((1, -1) + (1,) * (rank - 2))
+
+
+def _by_channel(_attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    shape = given(inputs, 0).shape
+    for value in present(inputs)[1:]:
+        fits = value.shape == shape[1:2]
+        need(fits, f"a parameter of shape {list(value.shape)} does not fit channels of {list(shape)}")
+    return (shape,)
 
 
 def _batch_normalization(attrs: Attrs, x: Array, *parameters: Array) -> tuple[Array, ...]:
@@ -75,8 +98,8 @@ def _instance_normalization(attrs: Attrs, x: Array, gain: Array, bias: Array) ->
 
 
 ROWS = (
-    Op("BatchNormalization", _batch_normalization, first_dtype, first_shape, (5, 5)),
-    Op("InstanceNormalization", _instance_normalization, first_dtype, first_shape, (3, 3)),
+    Op("BatchNormalization", _batch_normalization, first_dtype, _by_channel, (5, 5)),
+    Op("InstanceNormalization", _instance_normalization, first_dtype, _by_channel, (3, 3)),
     Op("LayerNormalization", _layer_normalization, _layer_dtypes, _layer_shapes, (2, 3)),
     Op("LogSoftmax", _log_softmax, first_dtype, first_shape),
     Op("Softmax", _softmax, first_dtype, first_shape),

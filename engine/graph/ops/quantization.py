@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from engine.graph.ir import Array
-from engine.graph.ops._row import FLOAT32, UINT8, Attrs, DType, Inputs, Op, Shape, first_shape, given
+from engine.graph.ops._row import (
+    FLOAT32,
+    UINT8,
+    Attrs,
+    DType,
+    Inputs,
+    Op,
+    Shape,
+    given,
+    need,
+    present,
+)
 
 
 def saturate(x: Array, dtype: DType) -> Array:
@@ -69,13 +80,32 @@ def _quantized_dtype(attrs: Attrs, inputs: Inputs) -> tuple[DType, ...]:
     return (np.dtype(attrs.get("output_dtype") or np.uint8) if zero is None else zero.dtype,)
 
 
+def _scaled_shape(attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    """One scale and zero point for all, for each entry of an axis, or for each block of it."""
+    shape = given(inputs, 0).shape
+    if attrs.get("block_size"):
+        return (shape,)
+    along = shape[attrs["axis"]] if shape else 1
+    for value in present(inputs)[1:]:
+        fits = value.shape in ((), (1,), (along,))
+        need(
+            fits,
+            f"a scale or zero point of shape {list(value.shape)} does not fit {along} entries of an axis",
+        )
+    return (shape,)
+
+
 def _dynamic_shapes(_attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
     return given(inputs, 0).shape, (), ()
 
 
 ROWS = (
     Op(
-        "DequantizeLinear", _dequantize, lambda _attrs, inputs: (given(inputs, 1).dtype,), first_shape, (2, 3)
+        "DequantizeLinear",
+        _dequantize,
+        lambda _attrs, inputs: (given(inputs, 1).dtype,),
+        _scaled_shape,
+        (2, 3),
     ),
     Op(
         "DynamicQuantizeLinear",
@@ -83,5 +113,5 @@ ROWS = (
         lambda _attrs, _inputs: (UINT8, FLOAT32, UINT8),
         _dynamic_shapes,
     ),
-    Op("QuantizeLinear", _quantize, _quantized_dtype, first_shape, (2, 3)),
+    Op("QuantizeLinear", _quantize, _quantized_dtype, _scaled_shape, (2, 3)),
 )

@@ -15,9 +15,9 @@ from engine.graph.ops._row import (
     Op,
     Shape,
     first_dtype,
-    first_shape,
     fixed_dtype,
     given,
+    need,
 )
 
 Reduce = Callable[[Array, tuple[int, ...], bool], Array]
@@ -53,6 +53,16 @@ def _extreme(name: str, find: Callable[..., Array]) -> Op:
     return Op(name, evaluate, fixed_dtype(INT64), _arg_shape)
 
 
+def _cumulative_shape(_attrs: Attrs, inputs: Inputs) -> tuple[Shape, ...]:
+    shape, axis = given(inputs, 0).shape, given(inputs, 1).array
+    rank = len(shape)
+    need(
+        axis is None or (axis.size == 1 and -rank <= axis.item() < rank),
+        f"the axis is outside of rank {rank}",
+    )
+    return (shape,)
+
+
 def _cumulative_sum(attrs: Attrs, x: Array, axis: Array) -> tuple[Array, ...]:
     along = int(axis)
     source = np.flip(x, along) if attrs.get("reverse") else x
@@ -79,5 +89,5 @@ ROWS = (
     *(_reduction(name, function) for name, function in REDUCTIONS.items()),
     _extreme("ArgMax", np.argmax),
     _extreme("ArgMin", np.argmin),
-    Op("CumSum", _cumulative_sum, first_dtype, first_shape, (2, 2)),
+    Op("CumSum", _cumulative_sum, first_dtype, _cumulative_shape, (2, 2)),
 )

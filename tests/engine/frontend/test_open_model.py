@@ -86,7 +86,8 @@ def test_model_that_the_checker_refuses(tmp_path: Path) -> None:
         opset_imports=[helper.make_opsetid("", 14)],
         ir_version=8,
     )
-    with pytest.raises(ModelError, match="nothing"):
+    # The checker says the node's operator on another line.
+    with pytest.raises(ModelError, match=r"'nothing' of node: .*MatMul"):
         frontend.open_model(saved(tmp_path, proto))
 
 
@@ -116,6 +117,25 @@ def test_old_opsets_are_refused() -> None:
     b.output(b.op("Relu", b.input("x", np.float32, (2,))))
     with pytest.raises(UnsupportedOpError, match="opset 6"):
         frontend.open_model(b.model())
+
+
+def test_opsets_that_nobody_here_knows_are_refused() -> None:
+    newest = onnx.defs.onnx_opset_version()
+    proto = small().model()
+    proto.opset_import[0].version = newest + 1
+    with pytest.raises(UnsupportedOpError, match=f"opset {newest + 1}.* up to {newest}"):
+        frontend.open_model(proto)
+
+
+def test_text_and_inputs_without_rank_are_refused_by_name() -> None:
+    proto = small().model()
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+    with pytest.raises(ModelError, match="input 'x' is text"):
+        frontend.open_model(proto)
+    proto = small().model()
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelError, match="input 'x' has no declared rank"):
+        frontend.open_model(proto)
 
 
 def external(model: onnx.ModelProto, location: str, **entries: int) -> onnx.ModelProto:
