@@ -15,11 +15,13 @@ from collections.abc import Sequence
 
 from engine import kernels
 from engine.calibration.calibrate import calibrate, summary
-from engine.jit import Kernel, active_level
+from engine.errors import OptionError, SparselaneError
+from engine.jit import Kernel, active_level, check_level
 from engine.jit.code_cache import code_folder
 from engine.kernels.peak.rows import PeakRow
 from engine.kernels.row import ProductRow
 from engine.machine.rates import rates_file
+from engine.options import cache_directory
 
 
 def _kernels_in(value: object) -> list[Kernel]:
@@ -48,10 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m engine.warm", description=__doc__)
     parser.add_argument("--calibrate", action="store_true", help="measure this machine's rates too")
     options = parser.parse_args(arguments)
-    _compile()
-    if options.calibrate:
-        _calibrate()
+    try:
+        check_level()
+        _check_folder()
+        _compile()
+        if options.calibrate:
+            _calibrate()
+    except SparselaneError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     return 0
+
+
+def _check_folder() -> None:
+    """Raise OptionError where nothing that is compiled could be kept: minutes for nothing."""
+    if code_folder() is None:
+        place = cache_directory() or "ENGINE_CACHE_DIR=off"
+        message = f"{place} keeps nothing; set ENGINE_CACHE_DIR to a folder that can be written."
+        raise OptionError(message)
 
 
 def _calibrate() -> None:

@@ -39,4 +39,6 @@ def one_line(error: BaseException) -> str:
         return "; ".join(
             f"{'.'.join(map(str, found['loc'])) or error.title}: {found['msg']}" for found in error.errors()
         )
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

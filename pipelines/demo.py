@@ -9,6 +9,7 @@ from statistics import median
 from time import perf_counter
 
 from engine import Engine, explain
+from pipelines.command import exit_code
 from pipelines.engines import EngineLike
 from pipelines.pipeline import Pipeline
 from pipelines.timers import ENGINE_FORWARD, TOTAL_INFERENCE
@@ -65,4 +66,4 @@ def _print_layers(engine: EngineLike) -> None:
 
 
 if __name__ == "__main__":
-    run_demo(sys.argv[1:] or list(TEXTS))
+    sys.exit(exit_code(lambda: run_demo(sys.argv[1:] or list(TEXTS))))

@@ -120,7 +120,12 @@ def open_image(source: Any) -> Image:
             message = f"No image file {file}."
             raise FileNotFoundError(message)
         return _decoded(file, str(file))
-    image: Image = pillow.fromarray(as_pixels(np.asarray(source)))
+    try:
+        array = np.asarray(source)
+    except ValueError as error:
+        message = "An image of nested lists needs rows of one length, and as many numbers for each pixel."
+        raise ValueError(message) from error
+    image: Image = pillow.fromarray(as_pixels(array))
     return image
 
 
@@ -141,13 +146,15 @@ def as_pixels(array: Array) -> NDArray[np.uint8]:
 
 
 def _decoded(file: Any, name: str) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         image = Image.open(file)
         image.load()
     except Exception as error:  # many kinds, from a damaged file to one of too many pixels
-        message = f"{name}: not an image that Pillow can read ({error})."
+        # What Pillow does not know it calls by the address of what it read.
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+        message = f"{name}: not an image that Pillow can read{reason}."
         raise ValueError(message) from error
     # Cameras write how they were held instead of turning the pixels.
     turned: Image.Image | None = ImageOps.exif_transpose(image)

@@ -267,9 +267,10 @@ def _auto_tokenizer(folder: Path, *, trust_remote_code: bool) -> Any:
             str(folder), local_files_only=True, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # anything from a missing file to a bad table
-        reason = str(error).strip().splitlines()
+        found = any(folder.glob("*token*")) or any(folder.glob("*vocab*"))
+        lines = str(error).strip().splitlines() if found else ["there are no files of one"]
         message = (
-            f"No usable tokenizer in {folder}: {reason[0] if reason else type(error).__name__}. "
+            f"No usable tokenizer in {folder}: {lines[0].rstrip(' .:') if lines else type(error).__name__}. "
             "Put tokenizer.json and tokenizer_config.json beside the model, or give tokenizer=."
         )
         raise ModelNotFoundError(message) from error

@@ -19,6 +19,7 @@ LogLevel = Literal["debug", "info", "warn", "warning", "error", "critical", "fat
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 SAGEMAKER_PORT = 8080
+LAST_PORT = 65535
 # What the server answers itself; a route of an endpoint may not begin so.
 RESERVED = (
     *("/v2", "/docs", "/openapi.json", "/config", "/health", "/healthcheck", "/status", "/ping"),
@@ -81,7 +82,7 @@ class ServerConfig(BaseModel):
     endpoints: list[EndpointConfig] = Field(min_length=1, description="What is served.")
     integration: Integration = Field(default="local", description="sagemaker: its paths and its port, too.")
     host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - as documented
-    port: int = Field(default=5543, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
+    port: int = Field(default=5543, ge=0, le=LAST_PORT, description="Port to listen on; 0 for any free one.")
     log_level: LogLevel = Field(default="info", description="Least level of the server's own log lines.")
     num_cores: int | None = Field(default=None, ge=1, description="Physical cores; null: all.")
     num_workers: int | None = Field(default=None, ge=1, description="Streams of endpoints that name none.")
@@ -92,7 +93,11 @@ class ServerConfig(BaseModel):
     @model_validator(mode="after")
     def _port_of_the_container(self) -> ServerConfig:
         if self.integration == "sagemaker" and "port" not in self.model_fields_set:
-            self.port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or SAGEMAKER_PORT)
+            text = os.environ.get("SAGEMAKER_BIND_TO_PORT") or str(SAGEMAKER_PORT)
+            if not text.isdecimal() or int(text) > LAST_PORT:
+                message = f'SAGEMAKER_BIND_TO_PORT must be a port of 0 to {LAST_PORT}; got "{text}"'
+                raise ValueError(message)
+            self.port = int(text)
         return self
 
     @model_validator(mode="after")
@@ -122,7 +127,8 @@ def read_config(file: Path, **overrides: Any) -> ServerConfig:
         message = f"{file} is not valid YAML: {reason}"
         raise OptionError(message) from error
     if not isinstance(content, dict):
-        message = f"{file} must hold a mapping with the key endpoints, not a {type(content).__name__}."
+        held = "is empty: it" if content is None else f"is a {type(content).__name__}: it"
+        message = f"{file} {held} must hold a mapping with the key endpoints."
         raise OptionError(message)
     return make_config(content, str(file), **overrides)
 

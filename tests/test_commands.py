@@ -70,6 +70,7 @@ WRONG = [
     ("infer", ["text", "--option", "topk=2"]),
     ("infer", ["text", "--field", "labels=a"]),
     ("infer", ["--data", "/nowhere/texts"]),
+    ("infer", ["who?", "--task", "qa", "--context", "@/nowhere/passage"]),
     ("infer", ["/nowhere/image.png", "--task", "image-classification"]),
     ("server", []),
     ("server", ["--task", "singing"]),

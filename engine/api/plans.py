@@ -6,6 +6,8 @@ shapes -> node -> Compiled     weights packed once a memory node
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import threading
 from collections import OrderedDict
@@ -16,8 +18,10 @@ from engine.api.arguments import Dims
 from engine.compiler import Compiled, compile_plan
 from engine.errors import ClosedError
 from engine.frontend import Model
+from engine.jit.code_cache import code_folder
 from engine.lowering.machine import Machine
 from engine.machine.topology import pin_this_thread
+from engine.options import cache_directory
 from engine.plan.build import Plan, build
 from engine.plan.steps import Array
 from engine.plan.weights import WeightStore
@@ -25,6 +29,7 @@ from engine.runtime.fork import renew_after_fork
 from engine.runtime.ragged import narrow_width, used_lanes
 from engine.runtime.streams import Streams
 
+log = logging.getLogger(__name__)
 Shapes = tuple[Dims, ...]
 PAGE = 4096
 # How much the last request counts in the time that the next is expected to take.
@@ -58,6 +63,18 @@ def _roomier(machine: Machine, padding: float, parts: int) -> Machine:
     return replace(machine, part_bytes=machine.part_bytes << doubled) if doubled else machine
 
 
+@functools.cache
+def _warn_without_cache() -> None:
+    """Said once: nobody would know why every start takes so long. Who sets ENGINE_CACHE_DIR=off knows."""
+    folder = cache_directory()
+    if folder is not None and code_folder() is None:
+        log.warning(
+            "%s cannot be written: all kernels are compiled anew at every start. Set ENGINE_CACHE_DIR to a folder "
+            "that can, or to off",
+            folder,
+        )
+
+
 def _closed() -> ClosedError:
     return ClosedError("the engine was closed; make a new one.")
 
@@ -72,6 +89,7 @@ class Plans:
     def __init__(
         self, model: Model, machine: Machine, stores: Sequence[WeightStore], streams: Streams, limit: int
     ) -> None:
+        _warn_without_cache()
         self._model, self._machine, self._limit = model, machine, limit
         self._stores = tuple(stores)
         self._nodes = streams.nodes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from engine.errors import ModelError, ModelNotFoundError
+from engine.errors import ModelError, ModelNotFoundError, first_line
 from engine.options import cache_directory, environment_option
 
 
@@ -47,18 +47,23 @@ def register(stub: str, place: str | os.PathLike[str]) -> Path:
     Raises ModelNotFoundError when the place does not exist, ModelError when nothing can be written.
     """
     target = Path(place).expanduser().resolve()
-    if not target.exists():
-        message = f"{place} does not exist; nothing was registered for {stub}."
+    if not (target.is_file() or _holds_model(target)):
+        lacking = "has no model.onnx" if target.is_dir() else "does not exist"
+        message = f"{place} {lacking}; nothing was registered for {stub}."
         raise ModelNotFoundError(message)
     path = stubs_file()
     if path is None:
         message = "there is no cache folder (ENGINE_CACHE_DIR=off); set ENGINE_STUBS to a file to register stubs in."
         raise ModelError(message)
     table = {**registered(), stub: str(target)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(yaml.safe_dump(table))
-    fresh.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(yaml.safe_dump(table))
+        fresh.replace(path)
+    except OSError as error:
+        message = f"{path} cannot be written ({first_line(error)}); set ENGINE_STUBS to a file that can."
+        raise ModelError(message) from error
     return path
 
 
@@ -94,8 +99,9 @@ def resolve_stub(stub: str) -> Path:
     found = [folder for folder in sorted(_predecessor().glob(f"*/{name}")) if _holds_model(folder)]
     if len(found) == 1 and name:
         return found[0]
+    gone = "" if stub.startswith("hf:") else " the zoo that served it was shut down in June 2025, and"
     message = (
-        f"no model is registered for {stub}; the zoo that served it was shut down in June 2025, and nothing is "
+        f"no model is registered for {stub};{gone} nothing is "
         f"downloaded. Looked in {stubs_file()}, {zoo} and {_predecessor()}. "
         f"Register a local folder with model.onnx: python -m engine.models add {stub} FOLDER"
     )

@@ -27,7 +27,7 @@ from engine.bench.machine import describe_machine, load_warning, other_load
 from engine.bench.schedulers import command as schedulers
 from engine.bench.turns import Measurement, measure_alone, measure_in_turns, measure_loads
 from engine.bench.validate import Agreement, compare, reference_outputs
-from engine.errors import OptionError
+from engine.errors import OptionError, SparselaneError, first_line
 from engine.frontend import open_model
 from engine.machine.topology import topology
 from engine.utils import model_to_path
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"error: {lines[0]}", file=sys.stderr)
+        text = str(error) if isinstance(error, SparselaneError) else first_line(error)
+        print(f"error: {text}", file=sys.stderr)
         return 2
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,9 +31,19 @@ class Parser(argparse.ArgumentParser):
 
 def check_export_path(export_path: str | None) -> None:
     """Better before the measuring than after it. Raises OptionError."""
-    if export_path and not Path(export_path).absolute().parent.is_dir():
-        message = f"cannot export to {export_path}: its folder does not exist."
-        raise OptionError(message)
+    if not export_path:
+        return
+    path = Path(export_path).absolute()
+    if not path.parent.is_dir():
+        reason = "its folder does not exist"
+    elif path.is_dir():
+        reason = "it is a folder"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "this user may not"
+    else:
+        return
+    message = f"cannot write {export_path}: {reason}. Name another file."
+    raise OptionError(message)
 
 
 def parse_input_shapes(text: str) -> tuple[tuple[int, ...], ...] | None:

@@ -67,8 +67,8 @@ class Spec:
         if self.architecture not in KINDS:
             message = f"no synthetic model is called {self.architecture!r}; there are {', '.join(KINDS)}."
             raise OptionError(message)
-        for key in KEYS.values():
-            key.check(self)
+        for name, key in KEYS.items():
+            key.check(name, self)
 
     @property
     def kind(self) -> Kind:
@@ -100,15 +100,16 @@ class Key:
     applies: Callable[[Spec], bool]
     only: str = ""
 
-    def check(self, spec: Spec) -> None:
+    def check(self, name: str, spec: Spec) -> None:
         """Raise OptionError for a value out of range, or one that says nothing about this model."""
         value = getattr(spec, self.field)
         if not self.allowed(value):
-            message = f"{self.field} of a synthetic model must be {self.range}; got {value!r}."
+            shown = value / 100 if self.field == "percent" else value
+            message = f"{name} of a synthetic model must be {self.range}; got {shown!r}."
             raise OptionError(message)
         if value != Spec.__dataclass_fields__[self.field].default and not self.applies(spec):
             message = (
-                f"{self.field}={value!r} of a synthetic model is for {self.only} only; "
+                f"{name}={value!r} of a synthetic model is for {self.only} only; "
                 f"this is {spec.architecture} with form={spec.form}."
             )
             raise OptionError(message)
@@ -211,7 +212,7 @@ def _parse_name(name: str) -> Spec:
     if architecture is None or match is None:
         message = (
             f"{PREFIX}{name} is no synthetic model. Write one of {', '.join(KINDS)}, then "
-            f"?{'&'.join(f'{key}=' for key in KEYS)} as needed, for example {PREFIX}bert-base?sparsity=0.9."
+            f"?{'&'.join(f'{key}=' for key in ('quantized', *KEYS))} as needed, for example {PREFIX}bert-base?sparsity=0.9."
         )
         raise OptionError(message)
     percent, block, form, words = match.groups()

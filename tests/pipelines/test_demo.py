@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from stand_in_engine import StandInEngine
@@ -27,3 +30,16 @@ def test_the_demo_answers_and_reports(
     printed = capsys.readouterr().out
     for part in ("A delight.", "Latency", "ms per text", "Load and compile", "Accelerated"):
         assert part in printed
+
+
+def test_the_demo_ends_with_one_line_where_it_cannot_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.demo"],
+        env={**os.environ, "ENGINE_ISA": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ENGINE_ISA=nonsense")
+    assert done.stderr.count("\n") == 1

@@ -71,6 +71,18 @@ def test_what_is_no_image_is_refused(bad: Any) -> None:
         open_image(bad)
 
 
+def test_what_is_no_image_is_named_without_an_address(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    for source, name in ((b"hello", "5 bytes"), (tmp_path / "text.png", "text.png")):
+        with pytest.raises(ValueError, match=f"{name}: not an image that Pillow can read\\.$"):
+            open_image(source)
+
+
+def test_uneven_rows_are_no_image() -> None:
+    with pytest.raises(ValueError, match="rows of one length"):
+        open_image([[[1, 2, 3], [3, 4]]])
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.png"):
         open_image(tmp_path / "nothing.png")

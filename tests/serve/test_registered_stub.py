@@ -36,8 +36,24 @@ def test_stubs_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENGINE_STUBS", str(tmp_path / "stubs.yaml"))
+    (tmp_path / "model.onnx").touch()
     assert models(["add", "zoo:x", str(tmp_path)]) == 0
     assert models(["list"]) == 0
     assert f"zoo:x  {tmp_path.resolve()}" in capsys.readouterr().out
     assert models(["add", "zoo:y", str(tmp_path / "nowhere")]) == 2
     assert "nothing was registered" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert models(["add", "zoo:y", str(tmp_path / "empty")]) == 2
+    assert "has no model.onnx" in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ENGINE_STUBS", str(tmp_path / "file" / "stubs.yaml"))
+    assert models(["add", "zoo:x", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert "ENGINE_STUBS" in shown
+    assert shown.count("\n") == 1

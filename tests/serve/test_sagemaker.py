@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from engine import OptionError
 from serve import create_app
 from serve.command import configure, make_parser
 from serve.config import make_config
@@ -77,6 +78,13 @@ def test_the_port_is_the_containers(
     if variable:
         monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", variable)
     assert configure(make_parser().parse_args(["--task", "glue", *given])).port == port
+
+
+@pytest.mark.parametrize("variable", ["many", "70000", "-1"])
+def test_a_wrong_port_of_the_container_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", variable)
+    with pytest.raises(OptionError, match=f'SAGEMAKER_BIND_TO_PORT must be a port .*"{variable}"'):
+        configure(make_parser().parse_args(["--task", "glue", "--integration", "sagemaker"]))
 
 
 def test_elsewhere_there_are_no_such_paths() -> None:

@@ -93,8 +93,8 @@ WRONG = [
     ("{log_level: loud, endpoints: [{task: glue}]}", "log_level"),
     ("endpoints: [", "not valid YAML"),
     ("endpoints: !!python/object:os.system {}", "not valid YAML"),
-    ("- 1", "mapping"),
-    ("", "mapping"),
+    ("- 1", "is a list: it must hold a mapping"),
+    ("", "is empty: it must hold a mapping"),
 ]
 
 

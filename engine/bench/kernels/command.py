@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from engine.bench.arguments import check_export_path
 from engine.bench.kernels.arguments import parse_arguments
 from engine.bench.kernels.check import check
 from engine.bench.kernels.layers import LAYERS, QUICK_LAYERS, ZEROS, Layer
@@ -26,10 +27,7 @@ CHECK_S = 0.3
 def run(arguments: Sequence[str] | None, program: str) -> int:
     """Measure and print; the exit code. Raises OptionError."""
     options = parse_arguments(arguments, program)
-    for path in filter(None, (options.export_path, options.plot)):
-        if not Path(path).absolute().parent.is_dir():
-            message = f"cannot write {path}: its folder does not exist."
-            raise OptionError(message)
+    check_export_path(options.export_path)
     if options.plot:
         check_plotting(Path(options.plot))
     layers = LAYERS if options.full else QUICK_LAYERS

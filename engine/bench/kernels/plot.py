@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.bench.arguments import check_export_path
 from engine.bench.kernels.measure import Figure
 from engine.bench.kernels.report import overtakes, time_curves
 from engine.errors import OptionError
@@ -17,9 +18,7 @@ def check_plotting(path: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         message = "--plot needs matplotlib; pip install 'sparselane[plot]' brings it."
         raise OptionError(message)
-    if not path.absolute().parent.is_dir():
-        message = f"cannot write {path}: its folder does not exist."
-        raise OptionError(message)
+    check_export_path(str(path))
 
 
 # Lines by lanes: up to 8, up to 64, more.
