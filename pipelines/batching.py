@@ -36,7 +36,8 @@ def split(arrays: Sequence[Array], batch_size: int | None) -> list[list[Array]]:
     Raises InputError (a ValueError) when the arrays differ in dimension 0.
     """
     if batch_size is not None:
-        return split_engine_inputs(arrays, batch_size)[0]
+        pieces, rows = split_engine_inputs(arrays, batch_size)
+        return pieces if rows else []
     rows = len(arrays[0]) if arrays else 0
     if any(len(array) != rows for array in arrays):
         message = f"The inputs of one request differ in dimension 0: {[len(array) for array in arrays]}."

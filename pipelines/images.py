@@ -141,6 +141,9 @@ def as_pixels(array: Array) -> NDArray[np.uint8]:
         )
         raise ValueError(message)
     if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            message = "An image holds finite numbers; this one has NaN or infinity in it."
+            raise ValueError(message)
         array = np.rint(np.clip(array, 0.0, 1.0) * 255.0)
     return np.ascontiguousarray(array[..., :3] if array.ndim == 3 else array, dtype=np.uint8)
 

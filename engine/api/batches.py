@@ -10,12 +10,17 @@ from engine.errors import InputError
 from engine.kernels.row import Array
 
 
-def split_engine_inputs(items: Sequence[Array], batch_size: int) -> tuple[list[list[Array]], int]:
-    """Every array cut along axis 0 into pieces of `batch_size`; the last piece is padded with its edge row.
+def split_engine_inputs(items: Sequence[Array], batch_size: int | None) -> tuple[list[list[Array]], int]:
+    """Every array cut along axis 0 into pieces of `batch_size` (None: one of all items).
+
+    The last piece is padded with its edge row, or with zeros where there are no items.
 
     Returns the pieces, one list of arrays each, and the number of items. Raises InputError when the arrays' first
     dimensions differ.
     """
+    if not items:
+        message = "there are no inputs to cut; give one array an input."
+        raise InputError(message)
     totals = {len(array) for array in items}
     if len(totals) != 1:
         message = (
@@ -23,12 +28,16 @@ def split_engine_inputs(items: Sequence[Array], batch_size: int) -> tuple[list[l
         )
         raise InputError(message)
     total = totals.pop()
-    pieces = [[_piece(array, start, batch_size) for array in items] for start in range(0, total, batch_size)]
+    # Without items there is still one piece: what comes back has its shapes from somewhere.
+    size = batch_size or max(total, 1)
+    pieces = [[_piece(array, start, size) for array in items] for start in range(0, max(total, 1), size)]
     return pieces, total
 
 
 def _piece(array: Array, start: int, size: int) -> Array:
     part = array[start : start + size]
+    if not len(part):
+        return np.zeros((size, *array.shape[1:]), array.dtype)
     if len(part) < size:
         part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
     return np.ascontiguousarray(part)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -226,7 +227,7 @@ class Engine:
 
         Raises InputError as `run`, and when the inputs' first dimensions differ.
         """
-        batches, total = split_engine_inputs(inp, self._batch_size or len(inp[0]))
+        batches, total = split_engine_inputs(inp, self._batch_size)
         return join_engine_outputs([self.run(batch) for batch in batches], total)
 
     def generate_random_inputs(self, seed: int | None = None) -> list[Array]:
@@ -255,21 +256,23 @@ class Engine:
         num_warmup_iterations: int = 5,
         include_inputs: bool = False,
         include_outputs: bool = False,
-        show_progress: bool = False,  # noqa: ARG002 - the predecessor's; nothing is shown
+        show_progress: bool = False,  # noqa: ARG002 - see below
     ) -> BenchmarkResults:
         """Time requests of a loader, going round it until the count is reached; warm-up runs are not recorded.
 
         `show_progress` is accepted for the predecessor's sake and shows nothing.
         """
-        if num_iterations < 1 or num_warmup_iterations < 0:
+        total = num_warmup_iterations + num_iterations
+        # A loader may go on for ever.
+        batches = list(islice(loader, max(total, 0)))
+        if num_iterations < 1 or num_warmup_iterations < 0 or not batches:
             message = (
-                f"num_iterations must be at least 1 and num_warmup_iterations at least 0; "
-                f"got {num_iterations} and {num_warmup_iterations}."
+                f"num_iterations must be at least 1, num_warmup_iterations at least 0, and the loader not empty; "
+                f"got {num_iterations}, {num_warmup_iterations} and {len(batches)} inputs."
             )
             raise OptionError(message)
         results = BenchmarkResults()
-        batches = list(loader)
-        for i in range(num_warmup_iterations + num_iterations):
+        for i in range(total):
             inputs = batches[i % len(batches)]
             start = time.perf_counter()
             outputs = self.run(inputs)
@@ -363,9 +366,7 @@ class Engine:
             "batch_size": self.batch_size,
             "num_cores": self.num_cores,
             "num_streams": self.num_streams,
-            "scheduler": "Scheduler.default"
-            if self.scheduler is Scheduler.default
-            else f"Scheduler.{self.scheduler.name}",
+            "scheduler": f"Scheduler.{self.scheduler.name}",
             "fraction_of_supported_ops": self.fraction_of_supported_ops,
             "cpu_avx_type": self.cpu_avx_type,
             "cpu_vnni": self.cpu_vnni,

@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.bench.__main__ import main as bench
 from engine.bench.foreign import FOREIGN
-from engine.bench.table import results_table, write_table
+from engine.bench.table import check_page, results_table, write_table
+from engine.errors import OptionError, first_line
 
 ENGINES = ("engine", "onnxruntime", "openvino", "openvino-f32")
 
@@ -51,16 +53,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=Path("BENCHMARKS.md"), help="page with the table")
     parser.add_argument("-t", "--time", default="10", help="seconds per engine and row")
     options = parser.parse_args(arguments)
-    options.results.mkdir(parents=True, exist_ok=True)
-    for row in ROWS:
-        file = options.results / row.file_name
-        if not file.exists() and bench(_arguments(row, file, options.time)):
-            return 2
-    files = (options.results / row.file_name for row in ROWS)
-    table = results_table([json.loads(file.read_text(encoding="utf-8")) for file in files])
-    write_table(options.page, table)
+    try:
+        # Before an hour of measuring, not after it.
+        check_page(options.page)
+        options.results.mkdir(parents=True, exist_ok=True)
+        for row in ROWS:
+            file = options.results / row.file_name
+            if not file.exists() and bench(_arguments(row, file, options.time)):
+                return 2
+        table = results_table([_results(options.results / row.file_name) for row in ROWS])
+        write_table(options.page, table)
+    except (OSError, OptionError) as error:
+        sys.stderr.write(f"error: {error if isinstance(error, OptionError) else first_line(error)}\n")
+        return 2
     sys.stdout.write(f"{table}\n")
     return 0
+
+
+def _results(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"{file} holds no results; delete it to measure this row again."
+        raise OptionError(message) from error
 
 
 def _foreign() -> list[str]:

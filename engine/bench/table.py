@@ -57,11 +57,18 @@ def _cell(entry: Results) -> str:
     return f"{result['median']:.2f} ({result['items_per_sec']:.1f})"
 
 
-def write_table(page: Path, table: str) -> None:
-    """Replace what stands between the marks of `page`. Raises OptionError where they are missing."""
+_BETWEEN = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
+
+
+def check_page(page: Path) -> str:
+    """The text of a page that a table can be written in. Raises OptionError where the marks are missing, OSError."""
     text = page.read_text(encoding="utf-8")
-    between = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
-    if not between.search(text):
+    if not _BETWEEN.search(text):
         message = f"{page} has no lines {BEGIN} and {END} to write the table between."
         raise OptionError(message)
-    page.write_text(between.sub(lambda _: f"{table}\n", text), encoding="utf-8")
+    return text
+
+
+def write_table(page: Path, table: str) -> None:
+    """Replace what stands between the marks of `page`. Raises as `check_page`."""
+    page.write_text(_BETWEEN.sub(lambda _: f"{table}\n", check_page(page)), encoding="utf-8")

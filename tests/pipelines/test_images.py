@@ -78,6 +78,12 @@ def test_what_is_no_image_is_named_without_an_address(tmp_path: Path) -> None:
             open_image(source)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_no_image(number: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        as_pixels(np.full((2, 2), number))
+
+
 def test_uneven_rows_are_no_image() -> None:
     with pytest.raises(ValueError, match="rows of one length"):
         open_image([[[1, 2, 3], [3, 4]]])

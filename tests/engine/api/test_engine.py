@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ def test_call_run_mapped_and_timed_agree(path: str) -> None:
     assert seconds > 0
     first[0][:] = 0
     assert engine.run(inputs)[0].any(), "outputs are new arrays"
+
+
+def test_batched_run_of_no_items_has_all_outputs(path: str) -> None:
+    engine = Engine(path, 2)
+    expected = engine.run(engine.generate_random_inputs())
+    found = engine.batched_run([array[:0] for array in engine.generate_random_inputs()])
+    assert [array.shape for array in found] == [(0, *array.shape[1:]) for array in expected]
+    assert [array.dtype for array in found] == [array.dtype for array in expected]
+    with pytest.raises(InputError, match="no inputs"):
+        engine.batched_run([])
 
 
 def test_batched_run_takes_any_number_of_items(path: str) -> None:
@@ -286,3 +297,7 @@ def test_benchmark_counts_and_keeps(path: str) -> None:
     assert np.array_equal(kept[0][0], engine.run(inputs)[0])
     with pytest.raises(OptionError):
         engine.benchmark(inputs, num_iterations=0)
+    with pytest.raises(OptionError, match="not empty"):
+        engine.benchmark_loader([])
+    endless = itertools.repeat(inputs)
+    assert engine.benchmark_loader(endless, num_iterations=3, num_warmup_iterations=1).num_batches == 3

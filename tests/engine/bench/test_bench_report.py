@@ -133,5 +133,35 @@ def test_suite_measures_each_row_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_suite_stops_at_a_row_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "bench", lambda _arguments: 2)
-    assert suite.main(["--results", str(tmp_path)]) == 2
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    measured: list[str] = []
+
+    def bench(arguments: list[str]) -> int:
+        measured.append(arguments[0])
+        return 2
+
+    monkeypatch.setattr(suite, "bench", bench)
+    assert suite.main(["--results", str(tmp_path / "made"), "--page", str(page)]) == 2
+    assert len(measured) == 1
+
+
+@pytest.mark.parametrize(("page", "part"), [("none.md", "No such file"), ("bare.md", "has no lines")])
+def test_suite_measures_nothing_for_a_page_without_a_place(
+    page: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bare.md").write_text("nothing")
+    monkeypatch.setattr(suite, "bench", lambda _arguments: pytest.fail("measured for nothing"))
+    assert suite.main(["--results", str(tmp_path / "made"), "--page", str(tmp_path / page)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert page in line
+    assert part in line
+
+
+def test_suite_names_a_file_without_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    for row in suite.ROWS:
+        (tmp_path / row.file_name).write_text("{")
+    assert suite.main(["--results", str(tmp_path), "--page", str(page)]) == 2
+    assert suite.ROWS[0].file_name in capsys.readouterr().err
