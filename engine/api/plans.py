@@ -7,14 +7,13 @@ shapes -> node -> Compiled     weights packed once a memory node
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.api.arguments import Dims
+from engine.api.arguments import Dims, log
 from engine.compiler import Compiled, compile_plan
 from engine.errors import ClosedError
 from engine.frontend import Model
@@ -29,7 +28,6 @@ from engine.runtime.fork import renew_after_fork
 from engine.runtime.ragged import narrow_width, used_lanes
 from engine.runtime.streams import Streams
 
-log = logging.getLogger(__name__)
 Shapes = tuple[Dims, ...]
 PAGE = 4096
 # How much the last request counts in the time that the next is expected to take.

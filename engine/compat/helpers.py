@@ -28,7 +28,7 @@ version_major, version_minor, version_bug = (int(part) for part in engine.__vers
 version_build = None
 version_major_minor = f"{version_major}.{version_minor}"
 splash = f"sparselane {engine.__version__}"
-log = logging.getLogger("engine")
+log = logging.getLogger("sparselane")
 
 
 def get_main_logger() -> logging.Logger:
@@ -42,9 +42,9 @@ def get_nm_root_logger() -> logging.Logger:
 
 
 def set_logging_level(level: int | str) -> None:
-    """The level of the loggers of the engine, the pipelines, the server and the program."""
-    for name in ("engine", "pipelines", "serve", "__main__"):
-        logging.getLogger(name).setLevel(level)
+    """The level of the loggers of the engine, the server and the program."""
+    for logger in (log, logging.getLogger("serve"), get_main_logger()):
+        logger.setLevel(level)
 
 
 def get_input_names(model: Any) -> list[str]:

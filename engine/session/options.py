@@ -32,12 +32,11 @@ class SessionOptions:
 
     Honoured:
       intra_op_num_threads      physical cores; 0: all
-      log_severity_level        not at all here: logging is Python's, by the logger "engine"
       add_free_dimension_override_by_name   sizes of open dimensions, compiled for ahead of the first run
     Refused with OptionError, because the file that they ask for would not come:
       enable_profiling          `python -m engine.bench MODEL --layers` has the same
       optimized_model_filepath  no model is written
-    All others are kept and change nothing.
+    All others are kept and change nothing; logging is Python's, by the logger "sparselane".
     """
 
     intra_op_num_threads: int = 0

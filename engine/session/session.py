@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.api.arguments import log
 from engine.api.engine import Engine
 from engine.api.signature import Sizes, Value, signature
-from engine.errors import InputError, InputTypeError, ModelError, SparselaneError
+from engine.errors import InputError, InputTypeError, ModelError
 from engine.kernels.row import Array
 from engine.session.binding import IOBinding
 from engine.session.options import RunOptions, SessionOptions
 from engine.session.values import OrtValue, array_of, type_string
 
 PROVIDER = "CPUExecutionProvider"
-log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,9 @@ class InferenceSession:
         def call() -> None:
             try:
                 results, error = self.run(output_names, input_feed, run_options), ""
-            except SparselaneError as failure:
-                results, error = [], str(failure)
+            # Whoever waits hears of it, whatever it is.
+            except Exception as failure:
+                results, error = [], str(failure) or type(failure).__name__
             callback(results, user_data, error)
 
         threading.Thread(target=call, name="sparselane-run-async").start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import InputTypeError, OptionError
+from engine.errors import InputTypeError, OptionError, first_line
 from engine.kernels.row import Array
 
 # ONNX's element types that NumPy has, by their number in a file and their word in a type string.
@@ -132,9 +132,16 @@ class OrtValue:
 
 
 def array_of(value: Any, dtype: np.dtype[Any]) -> Array:
-    """A fed value as a C-contiguous array: of an array, an OrtValue, or (converted) lists and numbers."""
+    """A fed value as a C-contiguous array: of an array, an OrtValue, or (converted) lists and numbers.
+
+    Raises InputTypeError for what makes no array.
+    """
     if isinstance(value, OrtValue):
         value = value.numpy()
     if not isinstance(value, np.ndarray):
-        value = np.asarray(value, dtype=None if isinstance(value, np.generic) else dtype)
+        try:
+            value = np.asarray(value, dtype=None if isinstance(value, np.generic) else dtype)
+        except (TypeError, ValueError) as error:
+            message = f"{type(value).__name__} makes no array of {dtype} ({first_line(error)}); give numbers in even rows."
+            raise InputTypeError(message) from error
     return value if value.flags.c_contiguous else np.ascontiguousarray(value)

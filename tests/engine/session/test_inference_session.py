@@ -217,6 +217,11 @@ def test_a_run_can_be_called_off_and_can_call_back(session: Any) -> None:
     assert done.wait(60)
     assert found[1][:2] == (0, 1)
     assert "missing" in found[1][2]
+    done.clear()
+    # Whoever waits hears of anything at all.
+    session.run_async(None, None, callback, 2)  # type: ignore[arg-type]
+    assert done.wait(60)
+    assert "NoneType" in found[2][2]
 
 
 def test_the_module_has_the_names_that_programs_take_from_onnxruntime() -> None:
@@ -244,3 +249,8 @@ def test_the_module_has_the_names_that_programs_take_from_onnxruntime() -> None:
         ),
         *("set_ep_context_data_read_func", "clear_ep_context_data_read_func"),
     }
+
+
+def test_lists_that_make_no_array_are_named(session: InferenceSession) -> None:
+    with pytest.raises(InputTypeError, match="list makes no array of int64"):
+        session.run(None, {key: [[1, 2], [3]] for key in (entry.name for entry in session.get_inputs())})
