@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             sys.stdout.writelines(f"{stub}  {place}\n" for stub, place in registered().items())
     except SparselaneError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
 

@@ -96,12 +96,12 @@ def _check_hardware(arguments: list[str]) -> int:
 
 
 def _rates() -> str:
-    from engine.machine.rates import rates_file
+    from engine.kernels.cost import Coefficients
+    from engine.machine.rates import rates_file, read_rates
 
-    place = rates_file()
-    if place is None or not place.is_file():
-        return "none; `python -m engine.warm --calibrate` measures them"
-    return str(place)
+    if read_rates(len(Coefficients._fields)):
+        return str(rates_file())
+    return "none; `python -m engine.warm --calibrate` measures them"
 
 
 def analyze(arguments: Sequence[str] | None = None) -> int:

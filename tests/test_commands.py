@@ -104,6 +104,23 @@ def test_hardware_is_described(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in shown
 
 
+def test_rates_that_cannot_be_used_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from engine.kernels.cost import Coefficients
+    from engine.machine.rates import rates_file, write_rates
+
+    monkeypatch.setenv("ENGINE_CACHE_DIR", str(tmp_path))
+    place = write_rates({"dense_f32": {16: (1.0,) * len(Coefficients._fields)}})
+    assert place is not None
+    assert place == rates_file()
+    assert commands.check_hardware([]) == 0
+    assert f"Measured rates: {place}" in capsys.readouterr().out
+    place.write_text("{")
+    assert commands.check_hardware([]) == 0
+    assert "Measured rates: none" in capsys.readouterr().out
+
+
 def test_steps_are_timed_and_analysed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "profile.json"
     given = [MODEL, "-i", "[1,16]", "-bi", "3", "-wi", "1", "-x", str(file)]

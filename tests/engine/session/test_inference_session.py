@@ -219,7 +219,7 @@ def test_a_run_can_be_called_off_and_can_call_back(session: Any) -> None:
     assert "missing" in found[1][2]
     done.clear()
     # Whoever waits hears of anything at all.
-    session.run_async(None, None, callback, 2)  # type: ignore[arg-type]
+    session.run_async(None, None, callback, 2)
     assert done.wait(60)
     assert "NoneType" in found[2][2]
 
