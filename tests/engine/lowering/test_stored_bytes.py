@@ -107,7 +107,7 @@ def _attended(x: Value) -> list[Value]:
         "zero_masked_rows": False,
         "store": ("quantized", np.float32(0.02), 128),
     }
-    zeros = {"q_zero": 120, "k_zero": 128, "v_zero": 131}
+    zeros: dict[str, Any] = {"q_zero": 120, "k_zero": 128, "v_zero": 131}
     context = node("quantized_attention", x, x, x, None, **attrs, **zeros)[0]
     return [_product(context, 12, store=False)]
 
