@@ -47,7 +47,7 @@ from engine.plan.weights import WeightStore
 
 # A claim should be worth some microseconds of work, so that claiming is not what members do.
 CLAIM_NS = 4000.0
-F32, U8, I64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
+F32, U8 = np.dtype(np.float32), np.dtype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _report_fault(plan: Plan, start: int) -> None:
     position = int(plan.fault[0]) - 1 + start * ids
     plan.fault[0] = 0
     message = (
-        f"an id at position {position} is outside of its embedding table. "
-        "Check that the tokenizer and the model belong together."
+        f"an id at position {position} is outside of the table it is looked up in. "
+        "Where ids are tokens, check that the tokenizer and the model belong together."
     )
     raise InputError(message)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from engine.jit import F32, I32, instruction, ir
 from engine.jit.instruction import call
 
@@ -126,5 +124,3 @@ write_u8 = instruction("void", ("i64", "i64"), _store_scalar(_BYTE))
 # Ask for a line: into all caches, or no closer than L2.
 prefetch = instruction("void", ("i64",), lambda b, a: _prefetch(b, a, 3))
 prefetch_l2 = instruction("void", ("i64",), lambda b, a: _prefetch(b, a, 2))
-
-LOADS = {np.dtype(np.float32): load_f32, np.dtype(np.int32): load_i32}
