@@ -71,9 +71,8 @@ def _uneven(x: Value) -> list[Value]:
 def _added(x: Value) -> list[Value]:
     """Rows that an elementwise step reads as well."""
     rows = _product(x, 48)
-    real = node(
-        "DequantizeLinear", rows, constant(np.array(0.02, np.float32)), constant(np.array(20, np.uint8))
-    )[0]
+    quantisation = constant(np.array(0.02, np.float32)), constant(np.array(20, np.uint8))
+    real = node("DequantizeLinear", rows, *quantisation, axis=1)[0]
     return [_product(rows, 12, store=False), node("Neg", real)[0]]
 
 
