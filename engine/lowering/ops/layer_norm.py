@@ -16,9 +16,9 @@ from engine.lowering.ops._requantise import are_in_reach
 from engine.lowering.quotients import two_part_inverse
 from engine.plan.steps import Array, Buffer, Field, Layer, Record, Span
 
-# Vectors of lanes that a tile may have, and what one of them takes then, relative to the widest tile. Two cores that shared a
-# panel took 15 to 18 us for halves of it (768 features), 13 vector by vector: x comes from both.
-_VECTORS = {4: 1.0, 2: 1.35, 1: 1.2}
+# What a vector of lanes takes in tiles that are no whole panels, by their vectors, relative to one that is. Two cores that
+# shared a panel took 15 to 18 us for halves of it (768 features), 13 vector by vector: x comes from both.
+_PARTS_OF_PANEL = {1: 1.2, 2: 1.35}
 _VECTOR_NS = 3.0
 # |x - mean| is no more than sqrt(k variance), and with the roundings of both far less than this times k.
 _SPREAD = 4.0
@@ -34,9 +34,9 @@ def _vectors_of_tile(builder: Builder, lanes: Lanes, heads: int) -> int:
 
     def time(vectors: int) -> float:
         tiles = panels * heads * of_panel // vectors
-        return -(-tiles // cores) * vectors * _VECTORS[vectors]
+        return -(-tiles // cores) * vectors * (1.0 if vectors == of_panel else _PARTS_OF_PANEL[vectors])
 
-    return min((vectors for vectors in _VECTORS if of_panel % vectors == 0), key=time)
+    return min((of_panel, *(vectors for vectors in _PARTS_OF_PANEL if vectors < of_panel)), key=time)
 
 
 def _division(gain: Array, bias: Array | None, k: int, epsilon: float, step: float) -> dict[str, Field]:
