@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from engine.jit import F32, I32, active_level, inner, instruction, ir
@@ -54,17 +53,15 @@ def fit_pieces(function: Callable[[float], float], piece: float, degree: int = D
 
     Interpolation in Chebyshev nodes. Piece 0 begins at 0 and keeps f(0) exactly.
     """
+    centres = piece * np.arange(PIECES - 1)
+    low, high = np.maximum(centres - piece / 2, 0), centres + piece / 2
+    nodes = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    t = (low + high)[:, None] / 2 + (high - low)[:, None] / 2 * nodes
+    values = np.array([[function(at) for at in row] for row in t.tolist()])
+    powers = ((t - centres[:, None]) / piece)[..., None] ** np.arange(degree + 1)
+    found = np.linalg.solve(powers, values[..., None])[..., 0] / piece ** np.arange(degree + 1)
     pieces = np.zeros((degree + 1, PIECES), np.float32)
-    for i in range(PIECES - 1):
-        low, high = max(0.0, (i - 0.5) * piece), (i + 0.5) * piece
-        centre, half = (low + high) / 2, (high - low) / 2
-
-        nodes = chebyshev.chebpts1(degree + 1)
-        values = np.array([function(centre + half * node) for node in nodes])
-        fitted = chebyshev.chebfit(nodes, values, degree)
-        unit = np.polynomial.Polynomial(chebyshev.cheb2poly(fitted))
-        moved = unit(np.polynomial.Polynomial([(i * piece - centre) / half, 1 / half]))
-        pieces[: len(moved.coef), i] = moved.coef
+    pieces[:, :-1] = found.T
     pieces[0, 0] = function(0.0)
     return pieces
 
