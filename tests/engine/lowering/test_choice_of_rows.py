@@ -8,6 +8,7 @@ import pytest
 from engine.calibration.case import PATTERNS, Case
 from engine.calibration.product import Subject
 from engine.jit import active_level
+from engine.kernels.cost import is_kept
 from engine.kernels.layout import Lanes
 from engine.kernels.row import ProductShape
 from engine.lowering.builder import Builder
@@ -41,7 +42,10 @@ def test_few_lanes_of_dense_weights_go_to_matrix_vector_rows(
     shape = ProductShape(m, k, m * k, Lanes(1, lanes))
     if not _is_wide():
         pytest.skip("with narrow registers another row may be as fast")
-    assert choose(operand, shape, None, {}).row.family == FEW[operand]
+    family = choose(operand, shape, None, {}).row.family
+    # Weights from memory take tiles no longer than rows, and tiles compute less for five to eight lanes.
+    on_tiles = family == "amx_int8" and lanes >= 5 and not is_kept(m * k)
+    assert family == FEW[operand] or on_tiles
 
 
 @pytest.mark.parametrize("operand", FEW)
