@@ -26,7 +26,7 @@ from engine.kernels.simd.narrow import (
     quads_of_groups,
     quads_of_pixels,
     row_of_lanes,
-    rows_of_sixteen,
+    rows_of_groups,
 )
 
 
@@ -89,7 +89,7 @@ def _by_fours(t: Any) -> None:
                 quads = quads_of_groups(_four_rows(t, c, row, lane, gains, biases))
                 store_i32(quads, t.quads + row // 4 * t.row_bytes + lane)
         elif t.row_bytes == 64:
-            store_i32(rows_of_sixteen(_four_rows(t, c, row, 0, gains, biases)), t.bytes + 16 * row)
+            store_i32(rows_of_groups(_four_rows(t, c, row, 0, gains, biases)), t.bytes + 16 * row)
         else:
             first = _four_rows(t, c, row, 0, gains, biases)
             second = _four_rows(t, c, row, 64, gains, biases)

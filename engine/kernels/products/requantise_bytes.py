@@ -36,7 +36,7 @@ from engine.kernels.simd.narrow import (
     last_two_rows,
     quads_of_pixels,
     row_of_lanes,
-    rows_of_sixteen,
+    rows_of_groups,
 )
 
 _VECTOR, _QUAD = 64, 4
@@ -87,7 +87,7 @@ def _by_fours(value: Callable[..., Any], bias_of: Callable[..., Any], width: int
         for r in range(row, row + rows, _QUAD):
             first = four_of(c, e, x, r)
             if width == 16:
-                store_i32(rows_of_sixteen(first), y)
+                store_i32(rows_of_groups(first), y)
             else:
                 second = four_of(c, e, x + _VECTOR, r)
                 store_i32(first_two_rows(first, second), y)

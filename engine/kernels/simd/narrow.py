@@ -66,7 +66,7 @@ def _row_of_lanes(b: ir.IRBuilder, *operands: Any) -> Any:
     return _shuffled(b, narrow, narrow, [16 * group + place for group in range(4) for place in order])
 
 
-def _rows_of_sixteen(b: ir.IRBuilder, narrow: Any) -> Any:
+def _rows_of_groups(b: ir.IRBuilder, narrow: Any) -> Any:
     return _shuffled(
         b, narrow, narrow, [16 * (lane // 4) + 4 * row + lane % 4 for row in range(4) for lane in range(16)]
     )
@@ -93,7 +93,7 @@ quads_of_rows = instruction(I32, (I32,) * 7, _quads)
 row_of_lanes = instruction(I32, (I32,) * 7, _row_of_lanes)
 # Four rows of sixteen lanes that `quads_of_pixels` made bytes of: as quads, or row after row.
 quads_of_groups = instruction(I32, (I32,), _quads_of_groups)
-rows_of_sixteen = instruction(I32, (I32,), _rows_of_sixteen)
+rows_of_groups = instruction(I32, (I32,), _rows_of_groups)
 # (the same of lanes 0 to 15, of lanes 16 to 31): rows a and b of 32 lanes, and rows c and d.
 first_two_rows = instruction(I32, (I32, I32), lambda b, x, y: _two_rows(b, x, y, 0))
 last_two_rows = instruction(I32, (I32, I32), lambda b, x, y: _two_rows(b, x, y, 2))
